@@ -1,0 +1,172 @@
+//! Creating, changing and deleting a `codestream_alb`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tfplugin::diagnostics::Diagnostics;
+use tfplugin::provider::{ApplyRequest, ApplyResponse, Stop};
+use tfplugin::value::Value;
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::config::{Config, OnUnhealthy};
+use super::desired::desired;
+use super::find::{self, find_known, find_names, new_resource_id, owner_of, take_over};
+use super::plan::{planned_names, planned_tags};
+use super::private::Private;
+use super::state::state;
+use super::{Alb, refuse_protected, tags_of};
+use crate::aws::{Aws, AwsError, Tags, VpcInfo};
+use crate::diagnose::{self, Operation};
+use crate::stack::apply::{Outcome, apply};
+use crate::stack::observe::Found;
+use crate::stack::ownership::Owner;
+use crate::stack::plan::{Purpose, plan};
+use crate::stack::run::Context;
+use crate::stack::wait::Limits;
+use crate::stack::{Desired, NodeId};
+
+/// One operation on one stack.
+struct Change {
+    aws: Arc<dyn Aws>,
+    owner: Owner,
+    /// The user's tags.
+    tags: Tags,
+    purpose: Purpose,
+    timeout: Duration,
+    stop: Stop,
+}
+
+impl Alb {
+    /// Does what a plan says. An error is one from before anything was touched.
+    pub(super) async fn changed(&self, request: ApplyRequest) -> Result<ApplyResponse, Diagnostics> {
+        let (settings, aws) = self.aws()?;
+        settings.check_account().await?;
+        match (request.prior, request.planned) {
+            (None, Some(planned)) => create(aws, &planned, request.stop).await,
+            (Some(prior), Some(planned)) => update(aws, &prior, &planned, &request.private, request.stop).await,
+            (Some(prior), None) => delete(aws, &prior, &request.private, request.stop).await,
+            (None, None) => Ok(ApplyResponse::default()),
+        }
+    }
+}
+
+async fn create(aws: Arc<dyn Aws>, planned: &Value, stop: Stop) -> Result<ApplyResponse, Diagnostics> {
+    let config = known_config(planned)?;
+    let owner = find::owner(&config.name, new_resource_id());
+    let failed = |error: AwsError| diagnose::failed("create", &config.name, &error);
+    let vpc = vpc_of(aws.as_ref(), &config, planned).await.map_err(failed)?;
+    let mut found = find_names(aws.as_ref(), &config, &owner, vpc.clone()).await.map_err(failed)?;
+    found.observed.vpc = vpc;
+    let tags = planned_tags(planned);
+    let wanted = desired(&config, &planned_names(planned), &found.observed.vpc.id, &tags);
+    refuse_taken(&wanted, &found, &config.name)?;
+    if !found.interrupted.is_empty() {
+        info!(stack = config.name, "finishing a create that was interrupted");
+        take_over(aws.as_ref(), &owner, &mut found).await.map_err(failed)?;
+    }
+    let change = Change { aws, owner, tags, purpose: Purpose::Create, timeout: config.timeouts.create, stop };
+    let outcome = change.run(&wanted, found).await;
+    Ok(change.respond(Operation::Create, planned, outcome, config.on_unhealthy))
+}
+
+async fn update(aws: Arc<dyn Aws>, prior: &Value, planned: &Value, private: &[u8], stop: Stop) -> Result<ApplyResponse, Diagnostics> {
+    let config = known_config(planned)?;
+    let private = Private::decode(private);
+    let failed = |error: AwsError| diagnose::failed("update", &config.name, &error);
+    let owner = owner_of(aws.as_ref(), prior, &private).await.map_err(failed)?;
+    let mut found = find_known(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, Some(&config)).await.map_err(failed)?;
+    if let Some(groups) = &config.security_group_ids {
+        found.release(groups);
+    }
+    let tags = planned_tags(planned);
+    let wanted = desired(&config, &planned_names(planned), &found.observed.vpc.id, &tags);
+    refuse_taken(&wanted, &found, &config.name)?;
+    diagnose::refuse_foreign(&wanted, &found)?;
+    let change = Change { aws, owner, tags, purpose: Purpose::Change, timeout: config.timeouts.update, stop };
+    let outcome = change.run(&wanted, found).await;
+    Ok(change.respond(Operation::Update, planned, outcome, config.on_unhealthy))
+}
+
+async fn delete(aws: Arc<dyn Aws>, prior: &Value, private: &[u8], stop: Stop) -> Result<ApplyResponse, Diagnostics> {
+    let name = prior.get("name").as_str().unwrap_or_default();
+    let private = Private::decode(private);
+    let failed = |error: AwsError| diagnose::failed("delete", name, &error);
+    let owner = owner_of(aws.as_ref(), prior, &private).await.map_err(failed)?;
+    let found = find_known(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, None).await.map_err(failed)?;
+    let protected = found.observed.balancer(&NodeId::LoadBalancer).is_some_and(|balancer| {
+        balancer.attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true")
+    });
+    if protected {
+        let mut protected = prior.clone();
+        protected.put("enable_deletion_protection", true);
+        return Err(refuse_protected(Some(&protected), "deleted"));
+    }
+    let timeout = Config::parse(prior).map_or(Duration::from_secs(15 * 60), |config| config.timeouts.delete);
+    let warnings = diagnose::warn_of_foreign(&found.observed);
+    let change = Change { aws, owner, tags: tags_of(prior.get("tags_all")), purpose: Purpose::Change, timeout, stop };
+    let outcome = change.run(&Desired::default(), found).await;
+    let mut response = change.respond(Operation::Delete, prior, outcome, OnUnhealthy::Error);
+    let mut diagnostics = warnings;
+    diagnostics.extend(std::mem::take(&mut response.diagnostics));
+    Ok(ApplyResponse { diagnostics, ..response })
+}
+
+impl Change {
+    async fn run(&self, wanted: &Desired, found: Found) -> Outcome {
+        let steps = plan(wanted, &found.observed, &self.owner, self.purpose);
+        debug!(stack = self.owner.stack, "plan:\n{steps}");
+        let context = Context {
+            aws: self.aws.clone(),
+            owner: self.owner.clone(),
+            tags: self.tags.clone(),
+            purpose: self.purpose,
+            limits: Limits { deadline: Instant::now() + self.timeout, stop: self.stop.clone() },
+        };
+        apply(&steps, found.observed, &Arc::new(context)).await
+    }
+
+    /// The answer for an outcome. What exists is in it, whatever failed.
+    fn respond(&self, operation: Operation, base: &Value, outcome: Outcome, on_unhealthy: OnUnhealthy) -> ApplyResponse {
+        let lenient = on_unhealthy == OnUnhealthy::Warn;
+        let diagnostics = diagnose::outcome(operation, &self.owner.stack, &outcome, lenient);
+        let exists = outcome.observed.nodes.keys().any(|id| !matches!(id, NodeId::Record(_)));
+        if !exists {
+            return ApplyResponse { diagnostics, ..ApplyResponse::default() };
+        }
+        ApplyResponse {
+            state: Some(state(base, &outcome.observed)),
+            private: Private::of(&self.owner.resource_id, &outcome.observed).encode(),
+            diagnostics,
+        }
+    }
+}
+
+/// A configuration at apply: everything in it is known by then.
+fn known_config(planned: &Value) -> Result<Config, Diagnostics> {
+    Config::parse(planned).ok_or_else(|| diagnose::bug("the planned configuration is not wholly known at apply"))
+}
+
+/// The VPC of the stack with its address blocks.
+async fn vpc_of(aws: &dyn Aws, config: &Config, planned: &Value) -> Result<VpcInfo, AwsError> {
+    let mut id = planned.get("vpc_id").as_str().unwrap_or_default().to_owned();
+    if id.is_empty() {
+        let subnets = aws.subnets(&config.subnet_ids).await?;
+        id = subnets.into_iter().next().map(|subnet| subnet.vpc_id).unwrap_or_default();
+    }
+    let known = VpcInfo { id: id.clone(), ..VpcInfo::default() };
+    Ok(aws.vpc(&id).await?.unwrap_or(known))
+}
+
+/// Refuses a graph of which a part is somebody else's already.
+fn refuse_taken(wanted: &Desired, found: &Found, stack: &str) -> Result<(), Diagnostics> {
+    let taken = wanted.nodes.keys().filter(|id| !found.observed.nodes.contains_key(*id));
+    let mut diagnostics = Diagnostics::new();
+    for id in taken {
+        if let Some(taken) = found.taken.get(id) {
+            diagnose::taken(&mut diagnostics, id, taken, stack);
+        }
+    }
+    if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics) }
+}
+

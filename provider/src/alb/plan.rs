@@ -1,0 +1,121 @@
+//! Planning `codestream_alb`: the state after apply, as far as it can be known now.
+
+use tfplugin::path::Path;
+use tfplugin::value::Value;
+
+use super::config::{Config, Role, UNKNOWN};
+use super::desired::{GroupNames, desired, group_name};
+use super::services_config;
+use super::state::nodes;
+use super::topology::{text, topology};
+use super::{endpoint_protocol, tags_of};
+use crate::aws::Tags;
+
+/// The planned state for a resolved configuration. `vpc_id` is the VPC of its subnets, when that is known.
+pub(crate) fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value, vpc_id: Option<&str>) -> Value {
+    let mut planned = resolved.clone();
+    planned.put("tags_all", tags_all.clone());
+    for output in ["id", "arn", "dns_name", "hosted_zone_id"] {
+        planned.put(output, kept(prior, output));
+    }
+    if planned.get("hostname").is_null() {
+        planned.put("hostname", kept(prior, "dns_name"));
+    }
+    if planned.get("vpc_id").is_null() {
+        planned.put("vpc_id", vpc_id.map_or_else(|| kept(prior, "vpc_id"), Value::from));
+    }
+    let own_group = planned.get("security_group_ids").is_null();
+    let group = if planned.get("security_group_ids").is_unknown() { Value::Unknown } else { kept(prior, "security_group_id") };
+    planned.put("security_group_id", if own_group || group.is_unknown() { group } else { Value::Null });
+    let names = group_names(&planned, prior);
+    for role in Role::ALL {
+        let mut endpoint = planned.get(role.name()).clone();
+        let listener = same_in(prior, "listener_port", endpoint.get("listener_port"), "listener_arn");
+        endpoint.put("listener_arn", listener);
+        let name = names.as_ref().and_then(|names| names.get(&role)).map_or(Value::Unknown, |name| text(name));
+        endpoint.put("target_group_arn", same_in(prior, "target_group_name", &name, "target_group_arn"));
+        endpoint.put("target_group_name", name);
+        planned.put(role.name(), endpoint);
+    }
+    services_config::put_urls(&mut planned);
+    planned.put("topology", planned_topology(&planned, names.as_ref()));
+    settle_ready(planned, prior)
+}
+
+/// The last value of an output; unknown when there is none.
+fn kept(prior: Option<&Value>, output: &str) -> Value {
+    prior.map(|prior| prior.get(output)).filter(|value| !value.is_null()).cloned().unwrap_or(Value::Unknown)
+}
+
+/// The `output` of whichever endpoint had this value of `key` before: a listener keeps its ARN when the other
+/// endpoint takes its port over.
+fn same_in(prior: Option<&Value>, key: &str, value: &Value, output: &str) -> Value {
+    let endpoints = prior.into_iter().flat_map(|prior| Role::ALL.map(|role| prior.get(role.name())));
+    let mut same = endpoints.filter(|endpoint| !value.is_null() && endpoint.get(key) == value);
+    same.next().map(|endpoint| endpoint.get(output)).filter(|value| !value.is_null()).cloned().unwrap_or(Value::Unknown)
+}
+
+/// The names of the target groups: the last ones as long as nothing changes that AWS does not let change.
+fn group_names(planned: &Value, prior: Option<&Value>) -> Option<GroupNames> {
+    let config = Config::parse(planned)?;
+    let name = |role: Role| {
+        let port = config.endpoint(role).target_port;
+        let last = prior.and_then(|prior| {
+            let name = prior.get(role.name()).get("target_group_name").as_str()?;
+            let same = endpoint_protocol(prior, name) == Some((i64::from(port), config.protocol.name().to_owned()));
+            same.then(|| name.to_owned())
+        });
+        let derived = || if config.name.starts_with(UNKNOWN) { UNKNOWN.to_owned() } else { group_name(&config.name, role, port, config.protocol) };
+        (role, last.unwrap_or_else(derived))
+    };
+    Some(Role::ALL.into_iter().map(name).collect())
+}
+
+/// The topology that a planned state describes; unknown while what decides it is.
+pub(crate) fn planned_topology(planned: &Value, names: Option<&GroupNames>) -> Value {
+    let (Some(config), Some(names)) = (Config::parse(planned), names) else { return Value::Unknown };
+    let graph = desired(&config, names, planned.get("vpc_id").as_str().unwrap_or(UNKNOWN), &Tags::new());
+    topology(nodes(&graph))
+}
+
+/// `ready` is as of the last apply or refresh, and never a change of its own.
+fn settle_ready(mut planned: Value, prior: Option<&Value>) -> Value {
+    let last = prior.map(|prior| prior.get("ready").clone());
+    planned.put("ready", last.unwrap_or(Value::Unknown));
+    if prior != Some(&planned) {
+        planned.put("ready", Value::Unknown);
+    }
+    planned
+}
+
+/// The arguments whose change needs another load balancer.
+pub(crate) fn requires_replace(planned: &Value, prior: &Value) -> Vec<Path> {
+    let changed = |argument: &&str| {
+        let (planned, prior) = (planned.get(argument), prior.get(argument));
+        planned != prior && !prior.is_null()
+    };
+    ["name", "scheme", "vpc_id"].into_iter().filter(changed).map(Path::of).collect()
+}
+
+/// All the tags of a resource: its own over the provider's default ones.
+pub(crate) fn tags_all(resolved: &Value, defaults: &Tags) -> Value {
+    let own = resolved.get("tags");
+    if own.is_unknown() {
+        return Value::Unknown;
+    }
+    let mut all: std::collections::BTreeMap<String, Value> =
+        defaults.iter().map(|(key, value)| (key.clone(), Value::from(value))).collect();
+    all.extend(own.as_map().cloned().unwrap_or_default());
+    Value::Map(all)
+}
+
+/// The names that a planned state settled.
+pub(crate) fn planned_names(planned: &Value) -> GroupNames {
+    let name = |role: Role| Some((role, planned.get(role.name()).get("target_group_name").as_str()?.to_owned()));
+    Role::ALL.into_iter().filter_map(name).collect()
+}
+
+/// The tags that a planned state settled.
+pub(crate) fn planned_tags(planned: &Value) -> Tags {
+    tags_of(planned.get("tags_all"))
+}

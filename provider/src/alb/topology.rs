@@ -1,0 +1,126 @@
+//! The `topology` output: what a graph opens, where it leads, and who may come in. Made from the desired graph
+//! in a plan and from the observed one in a state, by the same code, so that any difference is drift.
+
+use std::collections::BTreeMap;
+
+use tfplugin::value::Value;
+
+use super::config::UNKNOWN;
+use super::desired::LOAD_BALANCER;
+use crate::stack::{Action, Listener, Node, NodeId, Ref, Rule, TargetGroup};
+
+/// A string of a graph as a value; one that only apply will know is unknown.
+pub(crate) fn text(text: &str) -> Value {
+    if text.starts_with(UNKNOWN) { Value::Unknown } else { Value::from(text) }
+}
+
+/// A set of strings of a graph; unknown as a whole when a part of it is.
+fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Value {
+    let all: Vec<Value> = texts.map(text).collect();
+    if all.iter().any(Value::is_unknown) { Value::Unknown } else { Value::set(all) }
+}
+
+/// The topology of a graph.
+pub(crate) fn topology<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> + Clone) -> Value {
+    let listeners = nodes.clone().filter_map(|(_, node)| match node {
+        Node::Listener(listener) => Some(listener_value(listener)),
+        _ => None,
+    });
+    let mut groups: BTreeMap<(&str, &str), Value> = BTreeMap::new();
+    for (_, node) in nodes.clone() {
+        if let Node::TargetGroup(group) = node {
+            groups.insert((group.role, &group.name), group_value(group));
+        }
+    }
+    Value::object([
+        ("listeners", Value::List(listeners.collect())),
+        ("target_groups", Value::List(groups.into_values().collect())),
+        ("security_group_rules", rules_value(nodes)),
+    ])
+}
+
+fn listener_value(listener: &Listener) -> Value {
+    Value::object([
+        ("port", Value::from(i64::from(listener.port))),
+        ("protocol", Value::from(&listener.protocol)),
+        ("ssl_policy", listener.ssl_policy.as_deref().map_or(Value::Null, text)),
+        ("certificate_arn", listener.certificate_arn.as_deref().map_or(Value::Null, text)),
+        ("target_group", action_value(&listener.action)),
+    ])
+}
+
+fn action_value(action: &Action) -> Value {
+    let name = |group: &Ref| match group {
+        Ref::Of(NodeId::TargetGroup(name)) => name.clone(),
+        other => other.to_string(),
+    };
+    match action {
+        Action::Forward(weights) if weights.len() == 1 => {
+            weights.keys().map(name).map(|name| text(&name)).collect::<Vec<_>>().remove(0)
+        }
+        Action::Forward(weights) => {
+            let each: Vec<String> =
+                weights.iter().map(|(group, weight)| format!("{} ({weight})", name(group))).collect();
+            Value::from(each.join(", "))
+        }
+        Action::RedirectToHttps(port) => Value::from(format!("redirect:{port}")),
+        Action::Other(kind) => Value::from(kind),
+    }
+}
+
+fn group_value(group: &TargetGroup) -> Value {
+    let instances = group.targets.iter().map(|target| match target {
+        Ref::Known(id) => id.as_str(),
+        Ref::Of(_) => UNKNOWN,
+    });
+    Value::object([
+        ("role", Value::from(group.role)),
+        ("name", text(&group.name)),
+        ("port", Value::from(i64::from(group.port))),
+        ("protocol", Value::from(&group.protocol)),
+        ("health_check_path", text(&group.health_check.path)),
+        ("instance_ids", texts(instances)),
+    ])
+}
+
+/// The rules that hold for the load balancer: those of its own group, if that is attached, and a line for
+/// every group that somebody else has attached to it.
+fn rules_value<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> + Clone) -> Value {
+    let own = NodeId::SecurityGroup(LOAD_BALANCER);
+    let group = nodes.clone().find_map(|(id, node)| match node {
+        Node::SecurityGroup(group) if *id == own => Some(group),
+        _ => None,
+    });
+    let Some(group) = group else { return Value::List(Vec::new()) };
+    let attached = nodes.into_iter().find_map(|(_, node)| match node {
+        Node::LoadBalancer(balancer) => Some(&balancer.security_groups),
+        _ => None,
+    });
+    let mut rules: Vec<Value> = Vec::new();
+    if attached.is_none_or(|attached| attached.contains(&Ref::Of(own.clone()))) {
+        rules.extend(group.rules.iter().map(rule_value));
+    }
+    for other in attached.into_iter().flatten().filter(|other| **other != Ref::Of(own.clone())) {
+        rules.push(Value::object([
+            ("direction", Value::from("attached")),
+            ("protocol", Value::from("-1")),
+            ("from_port", Value::from(-1)),
+            ("to_port", Value::from(-1)),
+            ("source", Value::from(other.to_string())),
+            ("description", Value::from("A security group that this resource did not attach")),
+        ]));
+    }
+    let unknown = rules.iter().any(|rule| !rule.is_wholly_known());
+    if unknown { Value::Unknown } else { Value::List(rules) }
+}
+
+fn rule_value(rule: &Rule) -> Value {
+    Value::object([
+        ("direction", Value::from(rule.direction.to_string())),
+        ("protocol", Value::from(&rule.protocol)),
+        ("from_port", Value::from(rule.from_port)),
+        ("to_port", Value::from(rule.to_port)),
+        ("source", text(&rule.source.to_string())),
+        ("description", Value::from(&rule.description)),
+    ])
+}

@@ -1,0 +1,540 @@
+//! What the arguments of `codestream_alb` must satisfy together. What one must satisfy alone is in its schema.
+//!
+//! A rule speaks only when what it is about is known.
+
+use std::collections::BTreeSet;
+
+use tfplugin::diagnostics::Diagnostics;
+use tfplugin::path::Path;
+use tfplugin::schema::{Kind, Mode, Type};
+use tfplugin::value::Value;
+
+use super::config::{Protocol, Role};
+use super::resolve::resolve;
+use super::schema::{DEFAULT_IDLE_TIMEOUT, DEFAULT_SSL_POLICY, INTERVALS, PROBE_TIMEOUTS, REDIRECT_PORT, schema};
+use super::tags;
+
+/// AWS's own idle timeout, in seconds: too short for a WebSocket.
+const AWS_IDLE_TIMEOUT: i64 = 60;
+
+/// The arguments that say who may connect.
+const CLIENTS: [&str; 3] = ["client_cidr_blocks", "client_ipv6_cidr_blocks", "client_prefix_list_ids"];
+const INSTANCE_BLOCKS: &str = "instance_cidr_blocks";
+
+/// A rule: the configuration as given, the same with its defaults, and where to put what is found.
+type Rule = fn(&Value, &Value, &mut Diagnostics);
+
+const RULES: [Rule; 12] = [
+    null_elements,
+    certificates,
+    ssl_policy,
+    subnets_and_instances,
+    security_groups,
+    open_to_the_world,
+    address_families,
+    listener_ports,
+    health_checks,
+    stickiness,
+    idle_timeout,
+    dns_record,
+];
+
+/// Checks a configuration beyond its schema. Values may be unknown.
+pub(crate) fn validate(config: &Value) -> Diagnostics {
+    let resolved = resolve(config);
+    let mut found = Diagnostics::new();
+    for rule in RULES {
+        rule(config, &resolved, &mut found);
+    }
+    found.extend(tags::validate(config.get("tags"), &Path::of("tags")));
+    found
+}
+
+/// Whether a value certainly gives something; an empty set gives nothing.
+fn is_given(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Unknown => false,
+        Value::List(elements) => !elements.is_empty(),
+        _ => true,
+    }
+}
+
+/// Whether a value certainly gives nothing.
+fn is_absent(value: &Value) -> bool {
+    value.is_null() || value.as_list().is_some_and(<[Value]>::is_empty)
+}
+
+/// The known strings of a set.
+fn known(value: &Value) -> BTreeSet<&str> {
+    value.as_list().unwrap_or_default().iter().filter_map(Value::as_str).collect()
+}
+
+/// A given value, for a message.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text:?}"),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(value) => value.to_string(),
+        Value::List(elements) => format!("[{}]", elements.iter().map(shown).collect::<Vec<_>>().join(", ")),
+        Value::Null => "null".to_owned(),
+        _ => "(known after apply)".to_owned(),
+    }
+}
+
+fn null_elements(config: &Value, _: &Value, found: &mut Diagnostics) {
+    for attribute in schema().attributes {
+        let is_set = matches!(attribute.kind, Kind::Plain(Type::Set(_))) && attribute.mode != Mode::Computed;
+        let name = attribute.name;
+        if is_set && config.get(name).as_list().is_some_and(|elements| elements.contains(&Value::Null)) {
+            found.error_at(
+                Path::of(name),
+                format!("{name} has a null element"),
+                format!("An element of {name} is null. Leave it out: compact([...]) makes a list without nulls."),
+            );
+        }
+    }
+}
+
+fn certificates(config: &Value, resolved: &Value, found: &mut Diagnostics) {
+    let certificate = config.get("certificate_arn");
+    match Protocol::of(resolved.get("protocol")) {
+        Some(Protocol::Https) if certificate.is_null() => {
+            let origin = if config.get("protocol").is_null() { ", the default" } else { "" };
+            found.error_at(
+                Path::of("certificate_arn"),
+                "HTTPS needs a certificate",
+                format!(
+                    "protocol is \"HTTPS\"{origin}, and certificate_arn is not given. Set certificate_arn to the ARN of \
+                     an issued ACM certificate of the load balancer's region that covers hostname, or set \
+                     protocol = \"HTTP\" to serve in cleartext."
+                ),
+            );
+        }
+        Some(Protocol::Http) => refuse_tls_arguments(config, found),
+        _ => {}
+    }
+    if certificate.as_str().is_some_and(|arn| known(config.get("additional_certificate_arns")).contains(arn)) {
+        found.error_at(
+            Path::of("additional_certificate_arns"),
+            "The default certificate is not an additional one",
+            format!(
+                "additional_certificate_arns contains {}, which certificate_arn makes the default certificate of both \
+                 listeners. Remove it from additional_certificate_arns.",
+                shown(certificate),
+            ),
+        );
+    }
+}
+
+fn refuse_tls_arguments(config: &Value, found: &mut Diagnostics) {
+    for name in ["certificate_arn", "additional_certificate_arns", "ssl_policy"] {
+        let value = config.get(name);
+        if is_given(value) {
+            found.error_at(
+                Path::of(name),
+                format!("{name} needs HTTPS"),
+                format!(
+                    "{name} is {}, and protocol is \"HTTP\": its listeners do not speak TLS. Remove {name}, or set \
+                     protocol = \"HTTPS\".",
+                    shown(value),
+                ),
+            );
+        }
+    }
+    if config.get("redirect_http").as_bool() == Some(true) {
+        found.error_at(
+            Path::of("redirect_http"),
+            "redirect_http needs HTTPS",
+            "redirect_http is true, and protocol is \"HTTP\": there is no HTTPS listener to redirect to. Remove \
+             redirect_http, or set protocol = \"HTTPS\".",
+        );
+    }
+}
+
+/// Whether a policy admits TLS 1.0 or 1.1, or ciphers without forward secrecy (`Ext`). The names are those of
+/// `DescribeSSLPolicies`; one that starts with a year is older than TLS 1.2 as the minimum.
+pub(crate) fn is_weak_policy(name: &str) -> bool {
+    let bare = name.strip_prefix("ELBSecurityPolicy-").unwrap_or(name);
+    let admits_old_tls = ["20", "TLS-1-0", "TLS-1-1", "TLS13-1-0", "TLS13-1-1", "FS-2018", "FS-1-1"];
+    admits_old_tls.iter().any(|prefix| bare.starts_with(prefix)) || bare.contains("-Ext")
+}
+
+fn ssl_policy(config: &Value, resolved: &Value, found: &mut Diagnostics) {
+    let Some(policy) = config.get("ssl_policy").as_str() else { return };
+    if is_weak_policy(policy) && Protocol::of(resolved.get("protocol")) == Some(Protocol::Https) {
+        found.warning_at(
+            Path::of("ssl_policy"),
+            "Weak TLS policy",
+            format!(
+                "ssl_policy is {policy:?}, which admits TLS 1.0 or 1.1, or weak ciphers. Remove ssl_policy to have \
+                 {DEFAULT_SSL_POLICY:?}, unless clients depend on it."
+            ),
+        );
+    }
+}
+
+fn subnets_and_instances(config: &Value, _: &Value, found: &mut Diagnostics) {
+    let (subnets, instances) = (config.get("subnet_ids"), config.get("instance_ids"));
+    // Unknown elements of a set count as one, and may turn out to be several.
+    if subnets.is_wholly_known() && subnets.as_list().is_some_and(|elements| elements.len() < 2) {
+        found.error_at(
+            Path::of("subnet_ids"),
+            "A load balancer needs two subnets",
+            format!(
+                "subnet_ids is {}. An Application Load Balancer must be in at least two availability zones: add a \
+                 subnet of another zone of the same VPC.",
+                shown(subnets),
+            ),
+        );
+    }
+    if instances.as_list().is_some_and(<[Value]>::is_empty) {
+        found.error_at(
+            Path::of("instance_ids"),
+            "There is no instance",
+            "instance_ids is [], so nothing would serve. Add the id of the instance that runs CodeStream On-Prem.",
+        );
+    }
+    let count = known(instances).len();
+    if count > 1 {
+        found.warning_at(
+            Path::of("instance_ids"),
+            "More than one instance",
+            format!(
+                "instance_ids names {count} instances, and CodeStream On-Prem has no service-level redundancy. Keep one \
+                 of them, unless you are moving from one to another."
+            ),
+        );
+    }
+}
+
+fn security_groups(config: &Value, _: &Value, found: &mut Diagnostics) {
+    let own = config.get("security_group_ids");
+    if own.as_list().is_some_and(<[Value]>::is_empty) {
+        found.error_at(
+            Path::of("security_group_ids"),
+            "There is no security group",
+            "security_group_ids is [], and a load balancer needs a security group. Remove security_group_ids to have \
+             one made, or add the id of one of your own.",
+        );
+    } else if is_given(own) {
+        for name in CLIENTS.into_iter().chain([INSTANCE_BLOCKS]) {
+            let value = config.get(name);
+            if is_given(value) {
+                found.error_at(
+                    Path::of(name),
+                    format!("{name} needs a security group of the provider's"),
+                    format!(
+                        "{name} is {}, and security_group_ids is {}: no security group is made, so there is none to put \
+                         these rules into. Remove {name} and add the rules to your own groups, or remove \
+                         security_group_ids.",
+                        shown(value),
+                        shown(own),
+                    ),
+                );
+            }
+        }
+    } else if own.is_null() && CLIENTS.iter().all(|name| is_absent(config.get(name))) {
+        found.error_at(
+            Path::of("client_cidr_blocks"),
+            "Nobody may connect",
+            "None of client_cidr_blocks, client_ipv6_cidr_blocks and client_prefix_list_ids says who may connect. Set \
+             one of them to the networks of your clients, or set security_group_ids to security groups of your own.",
+        );
+    }
+}
+
+fn open_to_the_world(config: &Value, _: &Value, found: &mut Diagnostics) {
+    for name in CLIENTS.into_iter().chain([INSTANCE_BLOCKS]) {
+        for block in known(config.get(name)).intersection(&BTreeSet::from(["0.0.0.0/0", "::/0"])) {
+            found.warning_at(
+                Path::of(name),
+                format!("{name} lets everybody in"),
+                format!(
+                    "{name} contains {block:?}: every address that can reach the load balancer may connect to it. Name \
+                     the networks of your clients instead, unless it is meant for everybody."
+                ),
+            );
+        }
+    }
+}
+
+fn address_families(config: &Value, resolved: &Value, found: &mut Diagnostics) {
+    let Some(address_type) = resolved.get("ip_address_type").as_str() else { return };
+    if address_type == "dualstack-without-public-ipv4" && resolved.get("scheme").as_str() == Some("internal") {
+        found.error_at(
+            Path::of("ip_address_type"),
+            "An internal load balancer has no public addresses",
+            "ip_address_type is \"dualstack-without-public-ipv4\", and scheme is \"internal\". Set \
+             ip_address_type = \"dualstack\", or scheme = \"internet-facing\".",
+        );
+    }
+    if address_type == "ipv4" {
+        for name in ["client_ipv6_cidr_blocks", INSTANCE_BLOCKS] {
+            if let Some(block) = known(config.get(name)).into_iter().find(|block| block.contains(':')) {
+                found.error_at(
+                    Path::of(name),
+                    "IPv6 addresses need dualstack",
+                    format!(
+                        "{name} contains {block:?}, and ip_address_type is \"ipv4\": the load balancer has no IPv6 \
+                         address to connect to. Remove the IPv6 blocks, or set ip_address_type = \"dualstack\".",
+                    ),
+                );
+            }
+        }
+    }
+    let no_ipv6_source = ["security_group_ids", "client_ipv6_cidr_blocks", "client_prefix_list_ids"]
+        .iter()
+        .all(|name| is_absent(config.get(name)));
+    if address_type.starts_with("dualstack") && no_ipv6_source {
+        found.warning_at(
+            Path::of("ip_address_type"),
+            "No client may connect over IPv6",
+            format!(
+                "ip_address_type is {address_type:?}, so the load balancer has IPv6 addresses, and neither \
+                 client_ipv6_cidr_blocks nor client_prefix_list_ids lets a client use them. Set \
+                 client_ipv6_cidr_blocks, or ip_address_type = \"ipv4\"."
+            ),
+        );
+    }
+}
+
+fn listener_ports(config: &Value, resolved: &Value, found: &mut Diagnostics) {
+    let [api, broadcaster] = Role::ALL.map(|role| resolved.get(role.name()).get("listener_port").as_i64());
+    if let (Some(api), Some(broadcaster)) = (api, broadcaster)
+        && api == broadcaster
+    {
+        let given = |role: Role| !config.get(role.name()).get("listener_port").is_null();
+        let role = if given(Role::Broadcaster) { Role::Broadcaster } else { Role::Api };
+        found.error_at(
+            Path::of(role.name()).attribute("listener_port"),
+            "Two listeners on one port",
+            format!(
+                "api.listener_port and broadcaster.listener_port are both {api}, and a load balancer has one listener for \
+                 a port. Give one of them another port; by default they are 443 and 12443 with HTTPS, 80 and 12080 with \
+                 HTTP."
+            ),
+        );
+    }
+    let redirects = config.get("redirect_http").as_bool() == Some(true)
+        && Protocol::of(resolved.get("protocol")) == Some(Protocol::Https);
+    for (role, port) in Role::ALL.into_iter().zip([api, broadcaster]) {
+        if redirects && port == Some(i64::from(REDIRECT_PORT)) {
+            let path = Path::of(role.name()).attribute("listener_port");
+            let detail = format!(
+                "{path} is {REDIRECT_PORT}, where redirect_http puts the listener that redirects to HTTPS. Choose another \
+                 port, or remove redirect_http."
+            );
+            found.error_at(path, "Two listeners on one port", detail);
+        }
+    }
+}
+
+fn health_checks(config: &Value, resolved: &Value, found: &mut Diagnostics) {
+    let top = Path::of("health_check");
+    interval_over_timeout(&top, config.get("health_check"), resolved.get("health_check"), "the default", found);
+    for role in Role::ALL {
+        let given = config.get(role.name()).get("health_check");
+        // One that gives neither has both of the resource's, which are judged above.
+        if !(given.get("interval").is_null() && given.get("timeout").is_null()) {
+            let path = Path::of(role.name()).attribute("health_check");
+            let effective = resolved.get(role.name()).get("health_check");
+            interval_over_timeout(&path, given, effective, "of health_check", found);
+        }
+    }
+}
+
+/// `origin` says where an argument that is not given has its value from.
+fn interval_over_timeout(path: &Path, given: &Value, effective: &Value, origin: &str, found: &mut Diagnostics) {
+    let value = |name| effective.get(name).as_i64();
+    let (Some(interval), Some(timeout)) = (value("interval"), value("timeout")) else { return };
+    if interval > timeout || !INTERVALS.contains(&interval) || !PROBE_TIMEOUTS.contains(&timeout) {
+        return;
+    }
+    let origin = |name| if given.get(name).is_null() { format!(" ({origin})") } else { String::new() };
+    let at_fault = if given.get("interval").is_null() { "timeout" } else { "interval" };
+    found.error_at(
+        path.attribute(at_fault),
+        "A health check's interval must exceed its timeout",
+        format!(
+            "{path}.interval is {interval}{}, and {path}.timeout is {timeout}{}: a probe would begin before the last one \
+             has ended. Set the interval to at least {}, or the timeout to at most {}.",
+            origin("interval"),
+            origin("timeout"),
+            timeout + 1,
+            interval - 1,
+        ),
+    );
+}
+
+fn stickiness(config: &Value, _: &Value, found: &mut Diagnostics) {
+    for role in Role::ALL {
+        let given = config.get(role.name()).get("stickiness");
+        let path = Path::of(role.name()).attribute("stickiness");
+        let cookie = given.get("cookie_name");
+        match given.get("type").as_str() {
+            Some("lb_cookie") if is_given(cookie) => found.error_at(
+                path.attribute("cookie_name"),
+                "The load balancer names its own cookie",
+                format!(
+                    "{path}.cookie_name is {}, and {path}.type is \"lb_cookie\", whose cookie has a fixed name. Remove \
+                     cookie_name, or set type = \"app_cookie\".",
+                    shown(cookie),
+                ),
+            ),
+            Some("app_cookie") if cookie.is_null() => found.error_at(
+                path.attribute("cookie_name"),
+                "The application's cookie has no name",
+                format!(
+                    "{path}.type is \"app_cookie\", and {path}.cookie_name is not given. Set cookie_name to the name of \
+                     the cookie that the application sets, or set type = \"lb_cookie\"."
+                ),
+            ),
+            _ => {}
+        }
+    }
+}
+
+fn idle_timeout(config: &Value, _: &Value, found: &mut Diagnostics) {
+    if let Some(seconds) = config.get("idle_timeout").as_i64()
+        && (1..=AWS_IDLE_TIMEOUT).contains(&seconds)
+    {
+        found.warning_at(
+            Path::of("idle_timeout"),
+            "Idle timeout too short for WebSockets",
+            format!(
+                "idle_timeout is {seconds}: the load balancer closes a WebSocket on which nothing was sent for that many \
+                 seconds, so clients of the Broadcaster would lose their connections. Set it above {AWS_IDLE_TIMEOUT}, or \
+                 remove it to have {DEFAULT_IDLE_TIMEOUT}."
+            ),
+        );
+    }
+}
+
+fn dns_record(config: &Value, _: &Value, found: &mut Diagnostics) {
+    let record = config.get("dns_record");
+    if record.as_map().is_some() && record.get("name").is_null() && config.get("hostname").is_null() {
+        found.error_at(
+            Path::of("dns_record").attribute("name"),
+            "The DNS record has no name",
+            "Neither dns_record.name nor hostname, its default, is given. Set hostname to the name that clients connect \
+             to, or set dns_record.name.",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use tfplugin::diagnostics::Severity;
+    use tfplugin::path::PathStep;
+
+    use super::super::samples::{change, configuration, http, https};
+    use super::*;
+
+    /// A configuration that something is wrong with, in a small good one.
+    #[derive(Deserialize)]
+    struct Bad {
+        case: String,
+        /// `https` or `http`.
+        base: String,
+        /// The arguments given instead.
+        change: serde_json::Value,
+        /// Severity and path of every diagnostic.
+        expect: Vec<String>,
+    }
+
+    impl Bad {
+        fn configuration(&self) -> Value {
+            configuration(&change(if self.base == "http" { http() } else { https() }, &self.change))
+        }
+    }
+
+    fn bad_configurations() -> Vec<Bad> {
+        serde_json::from_str(include_str!("bad_configurations.json")).unwrap()
+    }
+
+    fn all_diagnostics(config: &Value) -> Diagnostics {
+        let mut diagnostics = schema().validate(config);
+        diagnostics.extend(validate(config));
+        diagnostics
+    }
+
+    fn severity(severity: Severity) -> &'static str {
+        match severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
+
+    #[test]
+    fn every_bad_configuration_has_its_diagnostics() {
+        let mut messages = String::new();
+        for bad in bad_configurations() {
+            let found = all_diagnostics(&bad.configuration());
+            let at: Vec<String> = found.iter().map(|d| format!("{} {}", severity(d.severity), d.path)).collect();
+            assert_eq!(at, bad.expect, "{}", bad.case);
+            messages += &format!("# {}\n", bad.case);
+            for d in found.iter() {
+                messages += &format!("{} {}: {}\n    {}\n", severity(d.severity), d.path, d.summary, d.detail);
+            }
+        }
+        insta::assert_snapshot!("bad_configurations", messages);
+    }
+
+    /// Makes the value at a path unknown: the whole map for an element of one, since a key is always known,
+    /// and the whole object when it is not there.
+    fn forget(value: &mut Value, steps: &[PathStep]) {
+        match (value, steps) {
+            (Value::Map(entries), [PathStep::Attribute(name), rest @ ..]) => {
+                forget(entries.entry(name.clone()).or_default(), rest);
+            }
+            (value, _) => *value = Value::Unknown,
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_no_error() {
+        for bad in bad_configurations() {
+            let mut config = bad.configuration();
+            for d in all_diagnostics(&config) {
+                forget(&mut config, d.path.steps());
+            }
+            let found = all_diagnostics(&config);
+            assert!(!found.has_errors(), "{}: {found:?}", bad.case);
+        }
+        let unknown = schema().attributes.iter().map(|attribute| (attribute.name, Value::Unknown)).collect::<Vec<_>>();
+        assert_eq!(all_diagnostics(&Value::object(unknown)), Diagnostics::new());
+        assert_eq!(validate(&Value::Unknown), Diagnostics::new());
+    }
+
+    #[test]
+    fn a_good_configuration_says_nothing() {
+        assert_eq!(all_diagnostics(&configuration(&https())), Diagnostics::new());
+        assert_eq!(all_diagnostics(&configuration(&http())), Diagnostics::new());
+    }
+
+    #[test]
+    fn policies_that_admit_old_tls_or_weak_ciphers_are_weak() {
+        for (name, weak) in [
+            ("ELBSecurityPolicy-2016-08", true),
+            ("ELBSecurityPolicy-2015-05", true),
+            ("ELBSecurityPolicy-TLS-1-0-2015-04", true),
+            ("ELBSecurityPolicy-TLS-1-1-2017-01", true),
+            ("ELBSecurityPolicy-FS-2018-06", true),
+            ("ELBSecurityPolicy-FS-1-1-2019-08", true),
+            ("ELBSecurityPolicy-TLS13-1-0-2021-06", true),
+            ("ELBSecurityPolicy-TLS13-1-1-2021-06", true),
+            ("ELBSecurityPolicy-TLS13-1-0-FIPS-2023-04", true),
+            ("ELBSecurityPolicy-TLS13-1-2-Ext1-2021-06", true),
+            ("ELBSecurityPolicy-TLS-1-2-Ext-2018-06", true),
+            ("ELBSecurityPolicy-TLS-1-2-2017-01", false),
+            ("ELBSecurityPolicy-FS-1-2-2019-08", false),
+            ("ELBSecurityPolicy-FS-1-2-Res-2020-10", false),
+            ("ELBSecurityPolicy-TLS13-1-2-2021-06", false),
+            ("ELBSecurityPolicy-TLS13-1-3-2021-06", false),
+            ("ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09", false),
+        ] {
+            assert_eq!(is_weak_policy(name), weak, "{name}");
+        }
+    }
+}

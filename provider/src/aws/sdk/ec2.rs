@@ -1,0 +1,368 @@
+//! EC2: networks, security groups, instances.
+//!
+//! Objects are looked up by filter, never by id: EC2 fails a whole call when one id does not exist.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{
+    Filter, GroupIdentifier, Instance, InstanceStateName, NatGatewayAddress, NetworkInterfaceStatus, ResourceType,
+    Route, RouteState, RouteTable, SecurityGroup, Subnet, SubnetCidrBlockStateCode, SubnetIpv6CidrBlockAssociation,
+    Tag, TagSpecification, Vpc, VpcCidrBlockState, VpcCidrBlockStateCode,
+};
+
+use super::error::{empty_answer, error};
+use super::rules::{permissions, rule_of, rules_of};
+use super::{chunks, is_ours, list, set, text};
+use crate::aws::{
+    Direction, InstanceInfo, NetworkInterfaceInfo, NewSecurityGroup, Result, RouteInfo, RouteTableInfo, RuleSettings,
+    SecurityGroupInfo, SecurityGroupKey, SubnetInfo, Tags, VpcInfo,
+};
+
+/// Values of one filter, at most.
+const VALUES_PER_FILTER: usize = 200;
+
+const CREATE_SECURITY_GROUP: &str = "ec2:CreateSecurityGroup";
+
+/// What is equal to one of the values. In values, EC2 takes `*` and `?` for wildcards unless told otherwise.
+fn filter(name: impl Into<String>, values: &[impl AsRef<str>]) -> Filter {
+    let literal = |value: &str| value.replace('\\', r"\\").replace('*', r"\*").replace('?', r"\?");
+    let values = values.iter().map(|value| literal(value.as_ref())).collect();
+    Filter::builder().name(name).set_values(Some(values)).build()
+}
+
+pub(super) async fn security_groups(client: &Client, key: &SecurityGroupKey) -> Result<Vec<SecurityGroupInfo>> {
+    let lookups: Vec<Vec<Filter>> = match key {
+        SecurityGroupKey::Ids(ids) => {
+            chunks(ids, VALUES_PER_FILTER).iter().map(|ids| vec![filter("group-id", ids)]).collect()
+        }
+        SecurityGroupKey::Name { vpc_id, name } => {
+            vec![vec![filter("vpc-id", &[vpc_id]), filter("group-name", &[name])]]
+        }
+        SecurityGroupKey::Tag { key, value } => vec![vec![filter(format!("tag:{key}"), &[value])]],
+    };
+    let mut infos = Vec::new();
+    for filters in lookups {
+        let request = client.describe_security_groups().set_filters(Some(filters));
+        let groups = request.into_paginator().items().send().try_collect().await;
+        infos.extend(groups.map_err(error("ec2:DescribeSecurityGroups"))?.iter().map(security_group_info));
+    }
+    Ok(infos)
+}
+
+fn security_group_info(of: &SecurityGroup) -> SecurityGroupInfo {
+    let ingress = of.ip_permissions().iter().flat_map(|permission| rules_of(Direction::Ingress, permission));
+    let egress = of.ip_permissions_egress().iter().flat_map(|permission| rules_of(Direction::Egress, permission));
+    SecurityGroupInfo {
+        id: text(of.group_id()),
+        name: text(of.group_name()),
+        description: text(of.description()),
+        vpc_id: text(of.vpc_id()),
+        rules: ingress.chain(egress).collect(),
+        tags: tags_of(of.tags()),
+    }
+}
+
+pub(super) async fn security_group_rule_tags(
+    client: &Client,
+    group_id: &str,
+) -> Result<Vec<(String, RuleSettings, Tags)>> {
+    let request = client.describe_security_group_rules().filters(filter("group-id", &[group_id]));
+    let rules = request.into_paginator().items().send().try_collect().await;
+    let rules = rules.map_err(error("ec2:DescribeSecurityGroupRules"))?;
+    let tagged = rules
+        .iter()
+        .filter_map(|rule| Some((text(rule.security_group_rule_id()), rule_of(rule)?, tags_of(rule.tags()))));
+    Ok(tagged.collect())
+}
+
+pub(super) async fn create_security_group(client: &Client, new: &NewSecurityGroup) -> Result<String> {
+    let answer = client
+        .create_security_group()
+        .group_name(&new.name)
+        .description(&new.description)
+        .vpc_id(&new.vpc_id)
+        .set_tag_specifications(tagging(ResourceType::SecurityGroup, &new.tags))
+        .send()
+        .await
+        .map_err(error(CREATE_SECURITY_GROUP))?;
+    answer.group_id.ok_or_else(|| empty_answer(CREATE_SECURITY_GROUP, "the security group's id"))
+}
+
+pub(super) async fn authorize_rules(
+    client: &Client,
+    group_id: &str,
+    direction: Direction,
+    rules: &BTreeSet<RuleSettings>,
+    tags: &Tags,
+) -> Result<()> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let permissions = Some(permissions(rules));
+    let tagging = tagging(ResourceType::SecurityGroupRule, tags);
+    match direction {
+        Direction::Ingress => {
+            let request = client.authorize_security_group_ingress().group_id(group_id);
+            let request = request.set_ip_permissions(permissions).set_tag_specifications(tagging);
+            request.send().await.map_err(error("ec2:AuthorizeSecurityGroupIngress")).map(drop)
+        }
+        Direction::Egress => {
+            let request = client.authorize_security_group_egress().group_id(group_id);
+            let request = request.set_ip_permissions(permissions).set_tag_specifications(tagging);
+            request.send().await.map_err(error("ec2:AuthorizeSecurityGroupEgress")).map(drop)
+        }
+    }
+}
+
+pub(super) async fn revoke_rules(
+    client: &Client,
+    group_id: &str,
+    direction: Direction,
+    rules: &BTreeSet<RuleSettings>,
+) -> Result<()> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let permissions = Some(permissions(rules));
+    match direction {
+        Direction::Ingress => {
+            let request = client.revoke_security_group_ingress().group_id(group_id).set_ip_permissions(permissions);
+            request.send().await.map_err(error("ec2:RevokeSecurityGroupIngress")).map(drop)
+        }
+        Direction::Egress => {
+            let request = client.revoke_security_group_egress().group_id(group_id).set_ip_permissions(permissions);
+            request.send().await.map_err(error("ec2:RevokeSecurityGroupEgress")).map(drop)
+        }
+    }
+}
+
+pub(super) async fn describe_rules(
+    client: &Client,
+    group_id: &str,
+    direction: Direction,
+    rules: &BTreeSet<RuleSettings>,
+) -> Result<()> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let permissions = Some(permissions(rules));
+    match direction {
+        Direction::Ingress => {
+            let request = client.update_security_group_rule_descriptions_ingress().group_id(group_id);
+            let answer = request.set_ip_permissions(permissions).send().await;
+            answer.map_err(error("ec2:UpdateSecurityGroupRuleDescriptionsIngress")).map(drop)
+        }
+        Direction::Egress => {
+            let request = client.update_security_group_rule_descriptions_egress().group_id(group_id);
+            let answer = request.set_ip_permissions(permissions).send().await;
+            answer.map_err(error("ec2:UpdateSecurityGroupRuleDescriptionsEgress")).map(drop)
+        }
+    }
+}
+
+pub(super) async fn delete_security_group(client: &Client, group_id: &str) -> Result<()> {
+    let request = client.delete_security_group().group_id(group_id);
+    request.send().await.map_err(error("ec2:DeleteSecurityGroup")).map(drop)
+}
+
+pub(super) async fn add_tags(client: &Client, ids: &BTreeSet<String>, tags: &Tags) -> Result<()> {
+    if ids.is_empty() || tags.is_empty() {
+        return Ok(());
+    }
+    let request = client.create_tags().set_resources(list(ids)).set_tags(Some(tag_list(tags)));
+    request.send().await.map_err(error("ec2:CreateTags")).map(drop)
+}
+
+pub(super) async fn remove_tags(client: &Client, ids: &BTreeSet<String>, tags: &Tags) -> Result<()> {
+    // Without tags, the call would delete every tag there is.
+    if ids.is_empty() || tags.is_empty() {
+        return Ok(());
+    }
+    let request = client.delete_tags().set_resources(list(ids)).set_tags(Some(tag_list(tags)));
+    request.send().await.map_err(error("ec2:DeleteTags")).map(drop)
+}
+
+fn tag_list(tags: &Tags) -> Vec<Tag> {
+    tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+/// Tags for what a request creates: AWS refuses an empty list, not a missing one.
+fn tagging(kind: ResourceType, tags: &Tags) -> Option<Vec<TagSpecification>> {
+    let tagging = TagSpecification::builder().resource_type(kind).set_tags(Some(tag_list(tags))).build();
+    (!tags.is_empty()).then(|| vec![tagging])
+}
+
+fn tags_of(tags: &[Tag]) -> Tags {
+    let pairs = tags.iter().filter_map(|tag| Some((tag.key()?.to_owned(), text(tag.value()))));
+    pairs.filter(|(key, _)| is_ours(key)).collect()
+}
+
+pub(super) async fn network_interfaces(client: &Client, group_id: &str) -> Result<Vec<NetworkInterfaceInfo>> {
+    let request = client.describe_network_interfaces().filters(filter("group-id", &[group_id]));
+    let interfaces = request.into_paginator().items().send().try_collect().await;
+    let interfaces = interfaces.map_err(error("ec2:DescribeNetworkInterfaces"))?;
+    let infos = interfaces.iter().map(|interface| NetworkInterfaceInfo {
+        id: text(interface.network_interface_id()),
+        description: text(interface.description()),
+        status: text(interface.status().map(NetworkInterfaceStatus::as_str)),
+    });
+    Ok(infos.collect())
+}
+
+pub(super) async fn subnets(client: &Client, ids: &BTreeSet<String>) -> Result<Vec<SubnetInfo>> {
+    let mut infos = Vec::new();
+    for ids in chunks(ids, VALUES_PER_FILTER) {
+        infos.extend(filtered_subnets(client, filter("subnet-id", &ids)).await?);
+    }
+    Ok(infos)
+}
+
+pub(super) async fn subnets_of(client: &Client, vpc_id: &str) -> Result<Vec<SubnetInfo>> {
+    filtered_subnets(client, filter("vpc-id", &[vpc_id])).await
+}
+
+async fn filtered_subnets(client: &Client, filter: Filter) -> Result<Vec<SubnetInfo>> {
+    let subnets = client.describe_subnets().filters(filter).into_paginator().items().send().try_collect().await;
+    Ok(subnets.map_err(error("ec2:DescribeSubnets"))?.iter().map(subnet_info).collect())
+}
+
+fn subnet_info(of: &Subnet) -> SubnetInfo {
+    let associated = |block: &SubnetIpv6CidrBlockAssociation| {
+        let state = block.ipv6_cidr_block_state().and_then(|state| state.state());
+        state.is_none_or(|state| *state == SubnetCidrBlockStateCode::Associated)
+    };
+    SubnetInfo {
+        id: text(of.subnet_id()),
+        vpc_id: text(of.vpc_id()),
+        availability_zone: text(of.availability_zone()),
+        free_addresses: of.available_ip_address_count().map(i64::from).unwrap_or_default(),
+        has_ipv6: of.ipv6_cidr_block_association_set().iter().any(associated),
+    }
+}
+
+pub(super) async fn route_tables(client: &Client, vpc_id: &str) -> Result<Vec<RouteTableInfo>> {
+    let request = client.describe_route_tables().filters(filter("vpc-id", &[vpc_id]));
+    let tables = request.into_paginator().items().send().try_collect().await;
+    Ok(tables.map_err(error("ec2:DescribeRouteTables"))?.iter().map(route_table_info).collect())
+}
+
+fn route_table_info(of: &RouteTable) -> RouteTableInfo {
+    let active = of.routes().iter().filter(|route| route.state().is_none_or(|state| *state == RouteState::Active));
+    RouteTableInfo {
+        subnet_ids: set(of.associations().iter().map(|association| association.subnet_id())),
+        main: of.associations().iter().any(|association| association.main() == Some(true)),
+        routes: active.filter_map(route_info).collect(),
+    }
+}
+
+/// `None` for a route that has no destination or target we know.
+fn route_info(of: &Route) -> Option<RouteInfo> {
+    let destination =
+        of.destination_cidr_block().or(of.destination_ipv6_cidr_block()).or(of.destination_prefix_list_id())?;
+    // An instance's route shows its network interface as well; that one alone is always there.
+    let target = of
+        .gateway_id()
+        .or(of.nat_gateway_id())
+        .or(of.egress_only_internet_gateway_id())
+        .or(of.transit_gateway_id())
+        .or(of.vpc_peering_connection_id())
+        .or(of.local_gateway_id())
+        .or(of.carrier_gateway_id())
+        .or(of.core_network_arn())
+        .or(of.network_interface_id())
+        .or(of.instance_id())?;
+    Some(RouteInfo { destination: destination.to_owned(), target: target.to_owned() })
+}
+
+pub(super) async fn nat_gateway_addresses(client: &Client, id: &str) -> Result<BTreeSet<String>> {
+    let request = client.describe_nat_gateways().filter(filter("nat-gateway-id", &[id]));
+    let gateways = request.into_paginator().items().send().try_collect().await;
+    let gateways = gateways.map_err(error("ec2:DescribeNatGateways"))?;
+    let addresses = gateways.iter().flat_map(|gateway| gateway.nat_gateway_addresses());
+    Ok(set(addresses.map(NatGatewayAddress::public_ip)))
+}
+
+pub(super) async fn vpc(client: &Client, id: &str) -> Result<Option<VpcInfo>> {
+    let request = client.describe_vpcs().filters(filter("vpc-id", &[id]));
+    let vpcs = request.into_paginator().items().send().try_collect().await;
+    Ok(vpcs.map_err(error("ec2:DescribeVpcs"))?.first().map(vpc_info))
+}
+
+fn vpc_info(of: &Vpc) -> VpcInfo {
+    let associated = |state: Option<&VpcCidrBlockState>| {
+        state.and_then(|state| state.state()).is_none_or(|state| *state == VpcCidrBlockStateCode::Associated)
+    };
+    let ipv4 = of.cidr_block_association_set().iter().filter(|block| associated(block.cidr_block_state()));
+    let ipv6 = of.ipv6_cidr_block_association_set().iter().filter(|block| associated(block.ipv6_cidr_block_state()));
+    VpcInfo {
+        id: text(of.vpc_id()),
+        cidr_blocks: set(ipv4.map(|block| block.cidr_block())),
+        ipv6_cidr_blocks: set(ipv6.map(|block| block.ipv6_cidr_block())),
+    }
+}
+
+pub(super) async fn instances(client: &Client, ids: &BTreeSet<String>) -> Result<Vec<InstanceInfo>> {
+    let mut infos = Vec::new();
+    for ids in chunks(ids, VALUES_PER_FILTER) {
+        let request = client.describe_instances().filters(filter("instance-id", &ids));
+        let reservations = request.into_paginator().items().send().try_collect().await;
+        let reservations = reservations.map_err(error("ec2:DescribeInstances"))?;
+        infos.extend(reservations.iter().flat_map(|reservation| reservation.instances()).map(instance_info));
+    }
+    Ok(infos)
+}
+
+fn instance_info(of: &Instance) -> InstanceInfo {
+    InstanceInfo {
+        id: text(of.instance_id()),
+        state: text(of.state().and_then(|state| state.name()).map(InstanceStateName::as_str)),
+        vpc_id: text(of.vpc_id()),
+        subnet_id: text(of.subnet_id()),
+        availability_zone: text(of.placement().and_then(|placement| placement.availability_zone())),
+        private_ip: of.private_ip_address().map(str::to_owned),
+        public_ip: of.public_ip_address().map(str::to_owned),
+        security_groups: set(of.security_groups().iter().map(GroupIdentifier::group_id)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use aws_sdk_ec2::types::{RouteTableAssociation, VpcCidrBlockAssociation};
+
+    #[test]
+    fn a_filter_value_is_meant_literally() {
+        assert_eq!(filter("group-name", &[r"a*b?c\d"]).values(), [r"a\*b\?c\\d"]);
+    }
+
+    #[test]
+    fn routes_that_lead_nowhere_are_left_out() {
+        let route = |target: &str, state: RouteState| {
+            Route::builder().destination_cidr_block("0.0.0.0/0").gateway_id(target).state(state).build()
+        };
+        let table = RouteTable::builder()
+            .routes(route("igw-1", RouteState::Active))
+            .routes(route("igw-2", RouteState::Blackhole))
+            .associations(RouteTableAssociation::builder().main(true).build())
+            .associations(RouteTableAssociation::builder().subnet_id("subnet-1").build())
+            .build();
+        let info = route_table_info(&table);
+        assert_eq!(info.routes, [RouteInfo { destination: "0.0.0.0/0".to_owned(), target: "igw-1".to_owned() }]);
+        assert_eq!((info.main, info.subnet_ids), (true, BTreeSet::from(["subnet-1".to_owned()])));
+    }
+
+    #[test]
+    fn only_associated_blocks_of_a_vpc_count() {
+        let block = |cidr: &str, code: VpcCidrBlockStateCode| {
+            let state = VpcCidrBlockState::builder().state(code).build();
+            VpcCidrBlockAssociation::builder().cidr_block(cidr).cidr_block_state(state).build()
+        };
+        let vpc = Vpc::builder()
+            .cidr_block_association_set(block("10.0.0.0/16", VpcCidrBlockStateCode::Associated))
+            .cidr_block_association_set(block("10.1.0.0/16", VpcCidrBlockStateCode::Disassociated))
+            .build();
+        assert_eq!(vpc_info(&vpc).cidr_blocks, BTreeSet::from(["10.0.0.0/16".to_owned()]));
+    }
+}

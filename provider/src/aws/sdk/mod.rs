@@ -1,0 +1,458 @@
+//! The AWS SDK behind our trait: one module for each service, all SDK types end here.
+
+mod access;
+mod acm;
+mod ec2;
+mod elbv2;
+mod elbv2_types;
+mod error;
+mod route53;
+mod rules;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+
+use super::*;
+use access::Clients;
+
+pub use access::{Access, AssumeRole, Keys, WebIdentity};
+
+/// AWS itself. Makes no call, reads no file and wants no credentials before it is first asked something.
+pub struct SdkAws {
+    access: Access,
+    clients: OnceCell<Clients>,
+}
+
+impl SdkAws {
+    /// An AWS that will be reached in this way.
+    pub fn new(access: Access) -> Self {
+        Self { access, clients: OnceCell::new() }
+    }
+
+    async fn clients(&self) -> Result<&Clients> {
+        self.clients.get_or_try_init(|| Clients::load(&self.access)).await
+    }
+}
+
+const WHO_AM_I: &str = "sts:GetCallerIdentity";
+
+/// Text that AWS may leave out.
+fn text(value: Option<&str>) -> String {
+    value.unwrap_or_default().to_owned()
+}
+
+/// The texts that are there.
+fn set<'a>(values: impl Iterator<Item = Option<&'a str>>) -> BTreeSet<String> {
+    values.flatten().map(str::to_owned).collect()
+}
+
+/// Texts as requests take them.
+fn list(values: &BTreeSet<String>) -> Option<Vec<String>> {
+    Some(values.iter().cloned().collect())
+}
+
+/// Texts in portions of at most `size`, for calls that take no more.
+fn chunks(values: &BTreeSet<String>, size: usize) -> Vec<Vec<String>> {
+    let values: Vec<String> = values.iter().cloned().collect();
+    values.chunks(size).map(<[String]>::to_vec).collect()
+}
+
+/// Whether a tag is for us to see. AWS keeps this prefix for its own, which nobody else can change.
+fn is_ours(tag_key: &str) -> bool {
+    !tag_key.starts_with("aws:")
+}
+
+#[async_trait]
+impl Aws for SdkAws {
+    async fn account_id(&self) -> Result<String> {
+        let answer = self.clients().await?.sts.get_caller_identity().send().await.map_err(error::error(WHO_AM_I))?;
+        answer.account.ok_or_else(|| error::empty_answer(WHO_AM_I, "the account"))
+    }
+
+    async fn load_balancer(&self, key: &LoadBalancerKey) -> Result<Option<LoadBalancerInfo>> {
+        elbv2::load_balancer(&self.clients().await?.elbv2, key).await
+    }
+
+    async fn load_balancer_attributes(&self, arn: &str) -> Result<Attributes> {
+        elbv2::load_balancer_attributes(&self.clients().await?.elbv2, arn).await
+    }
+
+    async fn create_load_balancer(&self, new: &NewLoadBalancer) -> Result<LoadBalancerInfo> {
+        elbv2::create_load_balancer(&self.clients().await?.elbv2, new).await
+    }
+
+    async fn modify_load_balancer_attributes(&self, arn: &str, attributes: &Attributes) -> Result<()> {
+        elbv2::modify_load_balancer_attributes(&self.clients().await?.elbv2, arn, attributes).await
+    }
+
+    async fn set_subnets(&self, arn: &str, subnet_ids: &BTreeSet<String>) -> Result<()> {
+        elbv2::set_subnets(&self.clients().await?.elbv2, arn, subnet_ids).await
+    }
+
+    async fn set_security_groups(&self, arn: &str, security_groups: &BTreeSet<String>) -> Result<()> {
+        elbv2::set_security_groups(&self.clients().await?.elbv2, arn, security_groups).await
+    }
+
+    async fn set_ip_address_type(&self, arn: &str, ip_address_type: &str) -> Result<()> {
+        elbv2::set_ip_address_type(&self.clients().await?.elbv2, arn, ip_address_type).await
+    }
+
+    async fn delete_load_balancer(&self, arn: &str) -> Result<()> {
+        elbv2::delete_load_balancer(&self.clients().await?.elbv2, arn).await
+    }
+
+    async fn target_groups_of(&self, load_balancer_arn: &str) -> Result<Vec<TargetGroupInfo>> {
+        elbv2::target_groups_of(&self.clients().await?.elbv2, load_balancer_arn).await
+    }
+
+    async fn target_groups(&self, arns: &BTreeSet<String>) -> Result<Vec<TargetGroupInfo>> {
+        elbv2::target_groups(&self.clients().await?.elbv2, arns).await
+    }
+
+    async fn target_groups_named(&self, prefix: &str) -> Result<Vec<TargetGroupInfo>> {
+        elbv2::target_groups_named(&self.clients().await?.elbv2, prefix).await
+    }
+
+    async fn target_group_attributes(&self, arn: &str) -> Result<Attributes> {
+        elbv2::target_group_attributes(&self.clients().await?.elbv2, arn).await
+    }
+
+    async fn create_target_group(&self, new: &NewTargetGroup) -> Result<String> {
+        elbv2::create_target_group(&self.clients().await?.elbv2, new).await
+    }
+
+    async fn modify_target_group(&self, arn: &str, health_check: &HealthCheck) -> Result<()> {
+        elbv2::modify_target_group(&self.clients().await?.elbv2, arn, health_check).await
+    }
+
+    async fn modify_target_group_attributes(&self, arn: &str, attributes: &Attributes) -> Result<()> {
+        elbv2::modify_target_group_attributes(&self.clients().await?.elbv2, arn, attributes).await
+    }
+
+    async fn delete_target_group(&self, arn: &str) -> Result<()> {
+        elbv2::delete_target_group(&self.clients().await?.elbv2, arn).await
+    }
+
+    async fn register_targets(&self, arn: &str, instance_ids: &BTreeSet<String>) -> Result<()> {
+        elbv2::register_targets(&self.clients().await?.elbv2, arn, instance_ids).await
+    }
+
+    async fn deregister_targets(&self, arn: &str, instance_ids: &BTreeSet<String>) -> Result<()> {
+        elbv2::deregister_targets(&self.clients().await?.elbv2, arn, instance_ids).await
+    }
+
+    async fn target_health(&self, arn: &str) -> Result<Vec<TargetHealth>> {
+        elbv2::target_health(&self.clients().await?.elbv2, arn).await
+    }
+
+    async fn listeners(&self, load_balancer_arn: &str) -> Result<Vec<ListenerInfo>> {
+        elbv2::listeners(&self.clients().await?.elbv2, load_balancer_arn).await
+    }
+
+    async fn additional_certificates(&self, listener_arn: &str) -> Result<BTreeSet<String>> {
+        elbv2::additional_certificates(&self.clients().await?.elbv2, listener_arn).await
+    }
+
+    async fn listener_rules(&self, listener_arn: &str) -> Result<Vec<ListenerRuleInfo>> {
+        elbv2::listener_rules(&self.clients().await?.elbv2, listener_arn).await
+    }
+
+    async fn create_listener(
+        &self,
+        load_balancer_arn: &str,
+        settings: &ListenerSettings,
+        tags: &Tags,
+    ) -> Result<String> {
+        elbv2::create_listener(&self.clients().await?.elbv2, load_balancer_arn, settings, tags).await
+    }
+
+    async fn modify_listener(&self, arn: &str, settings: &ListenerSettings) -> Result<()> {
+        elbv2::modify_listener(&self.clients().await?.elbv2, arn, settings).await
+    }
+
+    async fn add_listener_certificates(&self, arn: &str, certificate_arns: &BTreeSet<String>) -> Result<()> {
+        elbv2::add_listener_certificates(&self.clients().await?.elbv2, arn, certificate_arns).await
+    }
+
+    async fn remove_listener_certificates(&self, arn: &str, certificate_arns: &BTreeSet<String>) -> Result<()> {
+        elbv2::remove_listener_certificates(&self.clients().await?.elbv2, arn, certificate_arns).await
+    }
+
+    async fn delete_listener(&self, arn: &str) -> Result<()> {
+        elbv2::delete_listener(&self.clients().await?.elbv2, arn).await
+    }
+
+    async fn tags(&self, arns: &BTreeSet<String>) -> Result<BTreeMap<String, Tags>> {
+        elbv2::tags(&self.clients().await?.elbv2, arns).await
+    }
+
+    async fn add_tags(&self, arns: &BTreeSet<String>, tags: &Tags) -> Result<()> {
+        elbv2::add_tags(&self.clients().await?.elbv2, arns, tags).await
+    }
+
+    async fn remove_tags(&self, arns: &BTreeSet<String>, keys: &BTreeSet<String>) -> Result<()> {
+        elbv2::remove_tags(&self.clients().await?.elbv2, arns, keys).await
+    }
+
+    async fn security_groups(&self, key: &SecurityGroupKey) -> Result<Vec<SecurityGroupInfo>> {
+        ec2::security_groups(&self.clients().await?.ec2, key).await
+    }
+
+    async fn security_group_rule_tags(&self, group_id: &str) -> Result<Vec<(String, RuleSettings, Tags)>> {
+        ec2::security_group_rule_tags(&self.clients().await?.ec2, group_id).await
+    }
+
+    async fn create_security_group(&self, new: &NewSecurityGroup) -> Result<String> {
+        ec2::create_security_group(&self.clients().await?.ec2, new).await
+    }
+
+    async fn authorize_rules(
+        &self,
+        group_id: &str,
+        direction: Direction,
+        rules: &BTreeSet<RuleSettings>,
+        tags: &Tags,
+    ) -> Result<()> {
+        ec2::authorize_rules(&self.clients().await?.ec2, group_id, direction, rules, tags).await
+    }
+
+    async fn revoke_rules(&self, group_id: &str, direction: Direction, rules: &BTreeSet<RuleSettings>) -> Result<()> {
+        ec2::revoke_rules(&self.clients().await?.ec2, group_id, direction, rules).await
+    }
+
+    async fn describe_rules(&self, group_id: &str, direction: Direction, rules: &BTreeSet<RuleSettings>) -> Result<()> {
+        ec2::describe_rules(&self.clients().await?.ec2, group_id, direction, rules).await
+    }
+
+    async fn delete_security_group(&self, group_id: &str) -> Result<()> {
+        ec2::delete_security_group(&self.clients().await?.ec2, group_id).await
+    }
+
+    async fn add_ec2_tags(&self, ids: &BTreeSet<String>, tags: &Tags) -> Result<()> {
+        ec2::add_tags(&self.clients().await?.ec2, ids, tags).await
+    }
+
+    async fn remove_ec2_tags(&self, ids: &BTreeSet<String>, tags: &Tags) -> Result<()> {
+        ec2::remove_tags(&self.clients().await?.ec2, ids, tags).await
+    }
+
+    async fn network_interfaces(&self, group_id: &str) -> Result<Vec<NetworkInterfaceInfo>> {
+        ec2::network_interfaces(&self.clients().await?.ec2, group_id).await
+    }
+
+    async fn subnets(&self, ids: &BTreeSet<String>) -> Result<Vec<SubnetInfo>> {
+        ec2::subnets(&self.clients().await?.ec2, ids).await
+    }
+
+    async fn subnets_of(&self, vpc_id: &str) -> Result<Vec<SubnetInfo>> {
+        ec2::subnets_of(&self.clients().await?.ec2, vpc_id).await
+    }
+
+    async fn route_tables(&self, vpc_id: &str) -> Result<Vec<RouteTableInfo>> {
+        ec2::route_tables(&self.clients().await?.ec2, vpc_id).await
+    }
+
+    async fn nat_gateway_addresses(&self, id: &str) -> Result<BTreeSet<String>> {
+        ec2::nat_gateway_addresses(&self.clients().await?.ec2, id).await
+    }
+
+    async fn vpc(&self, id: &str) -> Result<Option<VpcInfo>> {
+        ec2::vpc(&self.clients().await?.ec2, id).await
+    }
+
+    async fn instances(&self, ids: &BTreeSet<String>) -> Result<Vec<InstanceInfo>> {
+        ec2::instances(&self.clients().await?.ec2, ids).await
+    }
+
+    async fn certificate(&self, arn: &str) -> Result<Option<CertificateInfo>> {
+        acm::certificate(&self.clients().await?.acm, arn).await
+    }
+
+    async fn certificates(&self) -> Result<Vec<CertificateInfo>> {
+        acm::certificates(&self.clients().await?.acm).await
+    }
+
+    async fn record(&self, zone_id: &str, name: &str, kind: &str) -> Result<Option<RecordInfo>> {
+        route53::record(&self.clients().await?.route53, zone_id, name, kind).await
+    }
+
+    async fn change_records(&self, zone_id: &str, changes: &[RecordChange]) -> Result<()> {
+        route53::change_records(&self.clients().await?.route53, zone_id, changes).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+
+    const GONE: &str =
+        "<ErrorResponse><Error><Code>LoadBalancerNotFound</Code><Message>gone</Message></Error></ErrorResponse>";
+
+    /// Gives these answers, one to each request in turn; then tells the requests, headers and all.
+    async fn answering(answers: Vec<(u16, String)>) -> (SocketAddr, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let requests = tokio::spawn(async move {
+            let mut requests = Vec::new();
+            for (status, body) in answers {
+                let mut stream = BufReader::new(listener.accept().await.expect("a connection").0);
+                let mut request = String::new();
+                while !request.ends_with("\r\n\r\n") {
+                    assert_ne!(stream.read_line(&mut request).await.expect("a header line"), 0, "cut short");
+                }
+                let headers = request.to_ascii_lowercase();
+                let length = headers.lines().find_map(|line| line.strip_prefix("content-length:"));
+                let mut body_sent = vec![0_u8; length.map_or(0, |length| length.trim().parse().expect("a length"))];
+                stream.read_exact(&mut body_sent).await.expect("a body");
+                request.push_str(std::str::from_utf8(&body_sent).expect("text"));
+                requests.push(request);
+                let length = body.len();
+                let headers = format!("x-amzn-requestid: id-1\r\nconnection: close\r\ncontent-length: {length}");
+                let answer = format!("HTTP/1.1 {status} x\r\n{headers}\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).await.expect("an answer sent");
+            }
+            requests
+        });
+        (address, requests)
+    }
+
+    /// An AWS at an address, asked once only.
+    fn aws_at(address: SocketAddr) -> SdkAws {
+        SdkAws::new(Access {
+            region: Some("us-east-1".to_owned()),
+            profile: None,
+            keys: Some(Keys { access_key: "AKIDEXAMPLE".to_owned(), secret_key: "secret".to_owned(), token: None }),
+            shared_config_files: Vec::new(),
+            shared_credentials_files: Vec::new(),
+            web_identity: None,
+            assume_role: None,
+            endpoint_url: Some(format!("http://{address}")),
+            endpoints: BTreeMap::new(),
+            max_attempts: 1,
+        })
+    }
+
+    fn result(operation: &str, body: &str) -> (u16, String) {
+        (200, format!("<{operation}Response><{operation}Result>{body}</{operation}Result></{operation}Response>"))
+    }
+
+    fn arns(arns: &[&str]) -> BTreeSet<String> {
+        arns.iter().map(|arn| (*arn).to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn every_page_is_read() {
+        let group = |name: &str| {
+            format!("<TargetGroups><member><TargetGroupName>{name}</TargetGroupName></member></TargetGroups>")
+        };
+        let (address, requests) = answering(vec![
+            result("DescribeTargetGroups", &format!("{}<NextMarker>page-2</NextMarker>", group("mine-api"))),
+            result("DescribeTargetGroups", &group("mine-broadcaster")),
+        ])
+        .await;
+        let groups = aws_at(address).target_groups_named("mine-").await.expect("two pages");
+        let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+        assert_eq!(names, ["mine-api", "mine-broadcaster"]);
+        assert!(requests.await.expect("two requests")[1].contains("Marker=page-2"));
+    }
+
+    #[tokio::test]
+    async fn tags_of_what_is_gone_are_left_out() {
+        let tagged = "<TagDescriptions><member><ResourceArn>arn:b</ResourceArn><Tags><member><Key>team</Key>\
+                      <Value>x</Value></member></Tags></member></TagDescriptions>";
+        let gone = || (400, GONE.to_owned());
+        let (address, _requests) = answering(vec![gone(), gone(), result("DescribeTags", tagged)]).await;
+        let tags = aws_at(address).tags(&arns(&["arn:a", "arn:b"])).await.expect("tags of one");
+        let expected = Tags::from([("team".to_owned(), "x".to_owned())]);
+        assert_eq!(tags, BTreeMap::from([("arn:b".to_owned(), expected)]));
+    }
+
+    #[tokio::test]
+    async fn a_load_balancer_that_is_gone_is_none_and_deleting_it_is_fine() {
+        let (address, _requests) = answering(vec![(400, GONE.to_owned()), (400, GONE.to_owned())]).await;
+        let aws = aws_at(address);
+        assert_eq!(aws.load_balancer(&LoadBalancerKey::Name("a".to_owned())).await, Ok(None));
+        assert_eq!(aws.delete_load_balancer("arn:a").await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_carries_operation_code_words_and_request_id() {
+        let refusal = "<Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error>";
+        let body = format!("<Response><Errors>{refusal}</Errors></Response>");
+        let (address, _requests) = answering(vec![(403, body)]).await;
+        let error = aws_at(address).vpc("vpc-1").await.expect_err("a refusal");
+        assert_eq!(error.to_string(), "ec2:DescribeVpcs failed: UnauthorizedOperation: no (request id id-1)");
+        assert_eq!(error.class(), ErrorClass::Denied);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_of_aws_is_no_answer() {
+        for status in [200, 502] {
+            let (address, _requests) = answering(vec![(status, "<html>Sign in</html>".to_owned())]).await;
+            let error = aws_at(address).listeners("arn:a").await.expect_err("an answer of somebody else");
+            assert_eq!(error.class(), ErrorClass::NoAnswer, "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_no_answer() {
+        let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = free.local_addr().expect("an address");
+        drop(free);
+        let error = aws_at(address).account_id().await.expect_err("nobody listens");
+        assert_eq!((error.class(), error.operation), (ErrorClass::NoAnswer, "sts:GetCallerIdentity"));
+    }
+
+    #[tokio::test]
+    async fn credentials_that_cannot_be_had_are_told_from_calls_that_fail() {
+        let (address, _requests) = answering(Vec::new()).await;
+        let mut aws = aws_at(address);
+        aws.access.web_identity = Some(WebIdentity {
+            role_arn: "arn:aws:iam::123456789012:role/deployer".to_owned(),
+            session_name: None,
+            web_identity_token_file: "/nonexistent/token".to_owned(),
+        });
+        let error = aws.account_id().await.expect_err("no token");
+        assert_eq!(error.code, "NoCredentials");
+        assert!(error.message.contains("/nonexistent/token"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_role_is_taken_at_the_endpoint_given_and_its_keys_sign_what_follows() {
+        let credentials = "<Credentials><AccessKeyId>AKIDOFROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey>\
+                           <SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>";
+        let account = result("GetCallerIdentity", "<Account>123456789012</Account>");
+        let (address, requests) = answering(vec![result("AssumeRole", credentials), account]).await;
+        let mut aws = aws_at(address);
+        aws.access.assume_role = Some(AssumeRole {
+            role_arn: "arn:aws:iam::123456789012:role/deployer".to_owned(),
+            session_name: Some("ci".to_owned()),
+            external_id: Some("outside".to_owned()),
+            duration: Some(std::time::Duration::from_secs(1800)),
+        });
+        assert_eq!(aws.account_id().await.as_deref(), Ok("123456789012"));
+        let requests = requests.await.expect("two requests");
+        for part in ["Action=AssumeRole", "RoleSessionName=ci", "ExternalId=outside", "DurationSeconds=1800"] {
+            assert!(requests[0].contains(part), "{part} in {}", requests[0]);
+        }
+        assert!(requests[0].contains("Credential=AKIDEXAMPLE/"), "{}", requests[0]);
+        assert!(requests[1].contains("Credential=AKIDOFROLE/"), "{}", requests[1]);
+    }
+
+    #[test]
+    fn portions_hold_everything_once_and_never_too_much() {
+        let many: BTreeSet<String> = (0..41).map(|n| format!("arn:{n}")).collect();
+        let portions = chunks(&many, 20);
+        assert_eq!(portions.iter().map(Vec::len).collect::<Vec<_>>(), [20, 20, 1]);
+        assert_eq!(portions.into_iter().flatten().collect::<BTreeSet<_>>(), many);
+        assert!(chunks(&BTreeSet::new(), 20).is_empty());
+    }
+}

@@ -1,0 +1,218 @@
+//! What the user is told: every error of the engine and of AWS, turned into a diagnostic that names the object,
+//! the cause and the remedy. Nothing else in this crate words an error of an operation.
+
+use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
+use tfplugin::path::Path;
+
+use crate::aws::{AwsError, ErrorClass, TargetHealth};
+use crate::stack::apply::Outcome;
+use crate::stack::observe::{Found, Taken};
+use crate::stack::run::StepError;
+use crate::stack::step::{Change, Step};
+use crate::stack::{Desired, NodeId, Observed};
+
+/// What was being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Create,
+    Update,
+    Delete,
+}
+
+impl Operation {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// The provider was not configured, or its configuration is not known yet.
+pub(crate) fn not_configured() -> Diagnostics {
+    Diagnostics::of_error(
+        "The provider is not configured",
+        "The provider's configuration is not known yet, so AWS cannot be asked. Give the provider block values that do not depend on resources still to be created.",
+    )
+}
+
+/// Something that cannot be.
+pub(crate) fn bug(what: &str) -> Diagnostics {
+    Diagnostics::of_error("A bug in the provider", format!("{what}. Please report this with the log of TF_LOG=debug."))
+}
+
+/// A look-up failed before anything was touched.
+pub(crate) fn failed(verb: &str, stack: &str, error: &AwsError) -> Diagnostics {
+    Diagnostics::of_error(format!("Cannot {verb} {stack}"), with_hint(error))
+}
+
+/// A name of the stack is somebody else's.
+pub(crate) fn taken(diagnostics: &mut Diagnostics, node: &NodeId, taken: &Taken, stack: &str) {
+    let remedy = if taken.finished {
+        format!("It belongs to a finished stack of this name. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise choose another name.")
+    } else if *node == NodeId::LoadBalancer {
+        format!("This resource did not make it. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise choose another name.")
+    } else {
+        "This resource did not make it. Rename or remove it, or change what makes the stack need it.".to_owned()
+    };
+    let path = match node {
+        NodeId::LoadBalancer | NodeId::SecurityGroup(_) | NodeId::TargetGroup(_) => Path::of("name"),
+        NodeId::Record(_) => Path::of("dns_record"),
+        NodeId::Listener(_) | NodeId::RulesIn(_) => Path::root(),
+    };
+    diagnostics.error_at(path, format!("The {node} of {stack} exists already"), format!("{} exists in AWS. {remedy}", taken.id));
+}
+
+/// Refuses to replace a target group that somebody else's listener or rule uses.
+pub(crate) fn refuse_foreign(wanted: &Desired, found: &Found) -> Result<(), Diagnostics> {
+    let mut diagnostics = Diagnostics::new();
+    for foreign in &found.observed.foreign {
+        for group in foreign.uses.iter().filter(|group| !wanted.nodes.contains_key(*group)) {
+            diagnostics.error(
+                format!("The {group} would be replaced, but others use it"),
+                format!("{} ({}) refers to it, and is not managed by this resource. Point it elsewhere first.", foreign.what, foreign.arn),
+            );
+        }
+    }
+    if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics) }
+}
+
+/// Names what goes with the load balancer although it is somebody else's.
+pub(crate) fn warn_of_foreign(observed: &Observed) -> Diagnostics {
+    let mut diagnostics = Diagnostics::new();
+    for foreign in &observed.foreign {
+        diagnostics.warning(
+            "Something of others goes with the load balancer",
+            format!("{} ({}) is not managed by this resource, and AWS deletes it with the load balancer.", foreign.what, foreign.arn),
+        );
+    }
+    diagnostics
+}
+
+/// How an apply ended. With `lenient`, targets that are not healthy are a warning.
+pub(crate) fn outcome(operation: Operation, stack: &str, outcome: &Outcome, lenient: bool) -> Diagnostics {
+    let mut diagnostics = Diagnostics::new();
+    for (step, error) in &outcome.failed {
+        let severity = if lenient && is_unhealthy(error) && !outcome.put_back { Severity::Warning } else { Severity::Error };
+        diagnostics.push(failed_step(operation, stack, step, error, severity));
+    }
+    if !outcome.skipped.is_empty() {
+        let skipped: Vec<String> = outcome.skipped.iter().map(|step| format!("- {step}")).collect();
+        let stopped = outcome.failed.is_empty() || outcome.failed.iter().any(|(_, error)| *error == StepError::Stopped);
+        let cause = if stopped { "the operation was stopped" } else { "of the errors above" };
+        let summary = format!("Not everything of {stack} was done");
+        let detail = format!("Because {cause}, this was not done:\n{}\nWhat exists is in the state. Apply again to go on from here.", skipped.join("\n"));
+        let severity = if diagnostics.has_errors() || stopped { Severity::Error } else { Severity::Warning };
+        diagnostics.push(Diagnostic { severity, summary, detail, path: Path::root() });
+    }
+    diagnostics
+}
+
+fn is_unhealthy(error: &StepError) -> bool {
+    match error {
+        StepError::Unhealthy(_) | StepError::Hopeless(_) => true,
+        StepError::Deadline(last) => is_unhealthy(last),
+        _ => false,
+    }
+}
+
+fn failed_step(operation: Operation, stack: &str, step: &Step, error: &StepError, severity: Severity) -> Diagnostic {
+    let summary = if is_unhealthy(error) {
+        format!("The targets of {} are not healthy", step.node)
+    } else {
+        format!("Cannot {} {stack}: {}", operation.verb(), step.node)
+    };
+    Diagnostic { severity, summary, detail: detail(step, error), path: path(step, error) }
+}
+
+/// The argument at fault, where AWS's code tells.
+fn path(step: &Step, error: &StepError) -> Path {
+    let StepError::Aws(error) = error else { return Path::root() };
+    match (&step.change, error.code.as_str()) {
+        (_, "SubnetNotFound" | "InvalidSubnet" | "AvailabilityZoneNotSupported") => Path::of("subnet_ids"),
+        (_, "InvalidScheme") => Path::of("scheme"),
+        (_, "CertificateNotFound" | "UnsupportedCertificate") => Path::of("certificate_arn"),
+        (_, "SSLPolicyNotFound") => Path::of("ssl_policy"),
+        (_, "InvalidTarget") => Path::of("instance_ids"),
+        (Change::SetLoadBalancerAttributes(_), "InvalidConfigurationRequest") => Path::of("access_logs"),
+        (Change::SetSubnets(_), _) => Path::of("subnet_ids"),
+        (Change::SetIpAddressType(_), _) => Path::of("ip_address_type"),
+        (Change::CreateRecord(_) | Change::SetRecord(_) | Change::DeleteRecord(_), _) => Path::of("dns_record"),
+        _ => Path::root(),
+    }
+}
+
+fn detail(step: &Step, error: &StepError) -> String {
+    match error {
+        StepError::Aws(error) => format!("While trying to {}: {}", step.change, with_hint(error)),
+        StepError::Deadline(last) => format!(
+            "The timeout was over before this was done ({}): {} Apply again to go on from here, or allow more time in `timeouts`.",
+            step.change,
+            detail(step, last)
+        ),
+        StepError::Unhealthy(targets) | StepError::Hopeless(targets) => {
+            let each: Vec<String> = targets.iter().map(|target| format!("- {}", explain(target))).collect();
+            format!("The load balancer does not get the answers it asks for:\n{}\n", each.join("\n"))
+        }
+        StepError::Waiting(what) => format!("{what}."),
+        StepError::Broken(reason) => format!("AWS could not set the load balancer up: {reason} Destroy the stack, or apply again to replace it."),
+        StepError::Taken { what, id } => {
+            format!("The {what} exists already as {id}, and this resource did not make it. Rename or remove it, or import the stack it belongs to.")
+        }
+        StepError::TakenOver(id) => format!(
+            "Another apply of a stack of this name has taken over {id} while this one ran. Only one Terraform resource can manage a stack: remove this one, or choose another name."
+        ),
+        StepError::Stopped => format!("Stopped before this was done: {}. Apply again to go on from here.", step.change),
+        StepError::Unresolved(_) => format!("{error}. Please report this with the log of TF_LOG=debug."),
+    }
+}
+
+/// One unhealthy target, and what to do about it. The reason codes are those of `TargetHealth` in the Elastic
+/// Load Balancing API.
+fn explain(target: &TargetHealth) -> String {
+    let TargetHealth { id, port, state, reason, description } = target;
+    let reason = reason.as_deref().unwrap_or_default();
+    let remedy = match reason {
+        "Target.ResponseCodeMismatch" => "the host answers with another status than health_check.matcher allows; check health_check.path and the service behind it",
+        "Target.Timeout" => "the host does not answer in time; check that the service listens on this port and that the instance's security group lets the load balancer in",
+        "Target.FailedHealthChecks" => "no connection, or a broken answer; check that the service listens on this port, with TLS where the protocol is HTTPS, and that the instance's security group lets the load balancer in",
+        "Target.InvalidState" => "the instance is stopped or terminated; start it, or take it out of instance_ids",
+        "Target.NotInUse" => "the load balancer does not serve the instance's availability zone; add a subnet of that zone to subnet_ids",
+        "Target.NotRegistered" => "it is not registered; apply again",
+        "Elb.InternalError" => "AWS reports an error of its own; try again",
+        _ => "it has not passed a health check yet",
+    };
+    let words = description.as_ref().map(|words| format!(", {words}")).unwrap_or_default();
+    format!("{id} on port {port} is {state} ({reason}{words}): {remedy}.")
+}
+
+/// An AWS error with what to do about it.
+fn with_hint(error: &AwsError) -> String {
+    match hint(error) {
+        Some(hint) => format!("{error}. {hint}"),
+        None => format!("{error}."),
+    }
+}
+
+fn hint(error: &AwsError) -> Option<String> {
+    let text = match error.code.as_str() {
+        "TooManyLoadBalancers" | "TooManyTargetGroups" | "TooManyListeners" | "TooManyCertificates" | "TooManyTargets"
+        | "TooManyTags" | "TooManyUniqueTargetGroupsPerLoadBalancer" | "TooManyRegistrationsForTargetId"
+        | "RulesPerSecurityGroupLimitExceeded" | "SecurityGroupLimitExceeded" | "ResourceLimitExceeded" => {
+            "A quota of the account is used up. Remove what is not needed, or ask for more under Service Quotas."
+        }
+        "TargetGroupAssociationLimit" => "A target group can serve only one load balancer; another one uses it already.",
+        "UnsupportedCertificate" => "The certificate is not issued, or its key type is not supported. Check its status in ACM.",
+        "CertificateNotFound" => "It does not exist in this region and account, or has expired.",
+        "OperationNotPermitted" => "The load balancer may be protected against deletion: set enable_deletion_protection to false and apply first.",
+        "InvalidConfigurationRequest" => "Check the bucket of the logs: it must be in this region, with a policy that lets Elastic Load Balancing write.",
+        "DependencyViolation" => "Something still uses the object. Remove that use, and apply again.",
+        AwsError::NO_ANSWER => "The call got no answer, so it may have taken effect. Check the network, and apply again: what exists will be found.",
+        _ if error.class() == ErrorClass::Denied => {
+            return Some(format!("Allow the action {} for these credentials, or use others.", error.operation));
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}

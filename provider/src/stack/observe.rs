@@ -1,0 +1,553 @@
+//! Finding the graph that is there.
+//!
+//! What the state names comes first. A search by name and tags finds what the state cannot know: the objects of
+//! an interrupted apply. Look-ups run side by side, in as few rounds as their answers allow.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::try_join_all;
+
+use super::ownership::{Claim, Owner, PROVISIONING, RESOURCE_ID};
+use super::{Action, Existing, Foreign, Listener, LoadBalancer, Node, NodeId, Observed, Record, Ref, Rule, SecurityGroup, Source, TargetGroup, attributes};
+use crate::aws::{
+    ActionInfo, Attributes, Aws, AwsError, ListenerInfo, ListenerRuleInfo, LoadBalancerInfo, LoadBalancerKey, Peer, RecordInfo,
+    RuleSettings, SecurityGroupInfo, SecurityGroupKey, Tags, TargetGroupInfo, TargetHealth, VpcInfo,
+};
+
+/// The name of the group that every VPC has, and that nobody can delete.
+const DEFAULT_GROUP: &str = "default";
+
+/// The roles of one kind of stack, and how to tell the role of an object that has no tag to say it.
+pub(crate) trait Roles: Send + Sync {
+    /// The role of this name, when there is such a role.
+    fn named(&self, name: &str) -> Option<&'static str>;
+    /// The role of a listener without a tag, by its port and protocol.
+    fn of_listener(&self, listener: &ListenerInfo) -> Option<&'static str>;
+    /// Whether a name is one that this stack gives to its target groups.
+    fn is_group_name(&self, name: &str) -> bool;
+}
+
+/// A record to look up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SoughtRecord {
+    pub(crate) zone_id: String,
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    /// Whether the state has it: then it is the stack's wherever it points now.
+    pub(crate) known: bool,
+}
+
+/// What to look for.
+pub(crate) struct Sought<'a> {
+    pub(crate) owner: &'a Owner,
+    pub(crate) roles: &'a dyn Roles,
+    /// The load balancer, by ARN or by name.
+    pub(crate) load_balancer: LoadBalancerKey,
+    /// The identifiers that the state names, with the roles of their objects.
+    pub(crate) known: BTreeMap<String, &'static str>,
+    /// Takes what serves on the load balancer for the stack's, tags or not: the first read after an import.
+    pub(crate) adopt: bool,
+    /// The start of the stack's target group names, to find those that no listener refers to.
+    pub(crate) group_prefix: Option<String>,
+    /// Security groups to find by name, with their roles, when the state names none.
+    pub(crate) security_groups: BTreeMap<String, &'static str>,
+    /// Whether to find security groups by the resource's own tag, too.
+    pub(crate) tagged_security_groups: bool,
+    pub(crate) records: Vec<SoughtRecord>,
+    /// A security group of somebody else's in which the stack keeps rules.
+    pub(crate) rules_in: Option<String>,
+    /// The stack's VPC and its address blocks, as far as they are known.
+    pub(crate) vpc: VpcInfo,
+    /// Whether to look up the rules that others have put on the stack's listeners.
+    pub(crate) listener_rules: bool,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// The stack's own.
+    pub(crate) observed: Observed,
+    /// What an interrupted create of a stack of this name has left. It is in `observed` too.
+    pub(crate) interrupted: BTreeSet<NodeId>,
+    /// What holds a name of the stack's and is not the stack's.
+    pub(crate) taken: BTreeMap<NodeId, Taken>,
+}
+
+/// Something that is in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) id: String,
+    /// Whether it belongs to a finished stack of this name, which could be imported.
+    pub(crate) finished: bool,
+}
+
+/// The answers, before they are sorted into ours and others'.
+#[derive(Default)]
+struct Answers {
+    balancer: Option<LoadBalancerInfo>,
+    balancer_attributes: Attributes,
+    listeners: Vec<ListenerInfo>,
+    groups: Vec<TargetGroupInfo>,
+    security_groups: Vec<SecurityGroupInfo>,
+    records: Vec<Option<RecordInfo>>,
+    vpc: VpcInfo,
+    tags: BTreeMap<String, Tags>,
+    additional_certificates: BTreeMap<String, BTreeSet<String>>,
+    listener_rules: BTreeMap<String, Vec<ListenerRuleInfo>>,
+    group_attributes: BTreeMap<String, Attributes>,
+    health: BTreeMap<String, Vec<TargetHealth>>,
+}
+
+/// Looks for a stack.
+pub(crate) async fn observe(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Found, AwsError> {
+    let mut answers = first_round(aws, sought).await?;
+    second_round(aws, sought, &mut answers).await?;
+    Ok(Sorter { sought, interrupted: interrupted(&answers), answers: &answers, found: Found::default() }.sort())
+}
+
+async fn first_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsError> {
+    let (balancer, groups, security_groups, records, vpc) = tokio::try_join!(
+        balancer(aws, &sought.load_balancer),
+        named_groups(aws, sought),
+        security_groups(aws, sought),
+        try_join_all(sought.records.iter().map(|record| aws.record(&record.zone_id, &record.name, record.kind))),
+        vpc(aws, &sought.vpc),
+    )?;
+    let mut answers = Answers { security_groups, records, vpc, ..balancer };
+    for group in groups {
+        if !answers.groups.iter().any(|known| known.arn == group.arn) {
+            answers.groups.push(group);
+        }
+    }
+    let unseen: BTreeSet<String> = sought
+        .known
+        .keys()
+        .filter(|id| id.contains(":targetgroup/") && !answers.groups.iter().any(|group| group.arn == **id))
+        .cloned()
+        .collect();
+    if !unseen.is_empty() {
+        answers.groups.extend(aws.target_groups(&unseen).await?);
+    }
+    Ok(answers)
+}
+
+/// The load balancer with what hangs on it.
+async fn balancer(aws: &dyn Aws, key: &LoadBalancerKey) -> Result<Answers, AwsError> {
+    let parts = async |arn: &str| {
+        tokio::try_join!(aws.load_balancer_attributes(arn), aws.listeners(arn), aws.target_groups_of(arn))
+    };
+    let (balancer, (balancer_attributes, listeners, groups)) = match key {
+        LoadBalancerKey::Arn(arn) => tokio::try_join!(aws.load_balancer(key), parts(arn))?,
+        LoadBalancerKey::Name(_) => match aws.load_balancer(key).await? {
+            Some(balancer) => {
+                let parts = parts(&balancer.arn).await?;
+                (Some(balancer), parts)
+            }
+            None => return Ok(Answers::default()),
+        },
+    };
+    if balancer.is_none() {
+        return Ok(Answers::default());
+    }
+    Ok(Answers { balancer, balancer_attributes, listeners, groups, ..Answers::default() })
+}
+
+async fn named_groups(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Vec<TargetGroupInfo>, AwsError> {
+    let Some(prefix) = &sought.group_prefix else { return Ok(Vec::new()) };
+    let mut groups = aws.target_groups_named(prefix).await?;
+    groups.retain(|group| sought.roles.is_group_name(&group.name));
+    Ok(groups)
+}
+
+async fn security_groups(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Vec<SecurityGroupInfo>, AwsError> {
+    let mut keys = Vec::new();
+    let mut ids: BTreeSet<String> = sought.known.keys().filter(|id| id.starts_with("sg-")).cloned().collect();
+    ids.extend(sought.rules_in.clone());
+    if !ids.is_empty() {
+        keys.push(SecurityGroupKey::Ids(ids));
+    }
+    for name in sought.security_groups.keys().filter(|_| !sought.vpc.id.is_empty()) {
+        keys.push(SecurityGroupKey::Name { vpc_id: sought.vpc.id.clone(), name: name.clone() });
+    }
+    if sought.tagged_security_groups {
+        keys.push(SecurityGroupKey::Tag { key: RESOURCE_ID.to_owned(), value: sought.owner.resource_id.clone() });
+    }
+    let mut groups: Vec<SecurityGroupInfo> = Vec::new();
+    for group in try_join_all(keys.iter().map(|key| aws.security_groups(key))).await?.into_iter().flatten() {
+        if !groups.iter().any(|known| known.id == group.id) {
+            groups.push(group);
+        }
+    }
+    Ok(groups)
+}
+
+/// The VPC's address blocks, asked for only when they are not known.
+async fn vpc(aws: &dyn Aws, known: &VpcInfo) -> Result<VpcInfo, AwsError> {
+    if known.id.is_empty() || !known.cidr_blocks.is_empty() {
+        return Ok(known.clone());
+    }
+    Ok(aws.vpc(&known.id).await?.unwrap_or_else(|| known.clone()))
+}
+
+async fn second_round(aws: &dyn Aws, sought: &Sought<'_>, answers: &mut Answers) -> Result<(), AwsError> {
+    let groups: Vec<String> = answers.groups.iter().map(|group| group.arn.clone()).collect();
+    let listeners: Vec<String> = answers.listeners.iter().map(|listener| listener.arn.clone()).collect();
+    let tls: Vec<&ListenerInfo> = answers.listeners.iter().filter(|listener| listener.settings.protocol == "HTTPS").collect();
+    let with_rules: &[String] = if sought.listener_rules { &listeners } else { &[] };
+    let balancer = answers.balancer.iter().map(|balancer| balancer.arn.clone());
+    let tagged: BTreeSet<String> = balancer.chain(listeners.iter().cloned()).chain(groups.iter().cloned()).collect();
+    let (tags, attributes, health, certificates, rules, adopted) = tokio::try_join!(
+        aws.tags(&tagged),
+        try_join_all(groups.iter().map(|arn| aws.target_group_attributes(arn))),
+        try_join_all(groups.iter().map(|arn| aws.target_health(arn))),
+        try_join_all(tls.iter().map(|listener| aws.additional_certificates(&listener.arn))),
+        try_join_all(with_rules.iter().map(|arn| aws.listener_rules(arn))),
+        adopted_groups(aws, sought, answers),
+    )?;
+    let certificates = tls.iter().map(|listener| listener.arn.clone()).zip(certificates).collect();
+    answers.additional_certificates = certificates;
+    answers.tags = tags;
+    answers.group_attributes = groups.iter().cloned().zip(attributes).collect();
+    answers.health = groups.iter().cloned().zip(health).collect();
+    answers.listener_rules = with_rules.iter().cloned().zip(rules).collect();
+    answers.security_groups.extend(adopted);
+    Ok(())
+}
+
+/// The security groups of a load balancer to adopt, and its VPC's blocks, known only once it is found.
+async fn adopted_groups(aws: &dyn Aws, sought: &Sought<'_>, answers: &Answers) -> Result<Vec<SecurityGroupInfo>, AwsError> {
+    match &answers.balancer {
+        // Of several groups, who can tell which is the stack's own?
+        Some(balancer) if sought.adopt && balancer.security_groups.len() == 1 => {
+            let unseen: BTreeSet<String> = balancer
+                .security_groups
+                .iter()
+                .filter(|id| !answers.security_groups.iter().any(|group| group.id == **id))
+                .cloned()
+                .collect();
+            if unseen.is_empty() {
+                return Ok(Vec::new());
+            }
+            let mut groups = aws.security_groups(&SecurityGroupKey::Ids(unseen)).await?;
+            groups.retain(|group| group.name != DEFAULT_GROUP);
+            Ok(groups)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The resource ids of the creates that never finished, by the markers they left.
+fn interrupted(answers: &Answers) -> BTreeSet<String> {
+    let tags = answers.tags.values().chain(answers.security_groups.iter().map(|group| &group.tags));
+    tags.filter(|tags| tags.contains_key(PROVISIONING)).filter_map(|tags| tags.get(RESOURCE_ID).cloned()).collect()
+}
+
+/// Sorts answers into ours and others'.
+struct Sorter<'a> {
+    sought: &'a Sought<'a>,
+    answers: &'a Answers,
+    interrupted: BTreeSet<String>,
+    found: Found,
+}
+
+impl Found {
+    /// Lets go of security groups that the user now brings along: they are not the stack's any more.
+    pub(crate) fn release(&mut self, groups: &BTreeSet<String>) {
+        let released = |id: &NodeId, existing: &Existing| matches!(id, NodeId::SecurityGroup(_)) && groups.contains(&existing.id);
+        let ids: BTreeMap<NodeId, String> =
+            self.observed.nodes.iter().filter(|(id, existing)| released(id, existing)).map(|(id, existing)| (id.clone(), existing.id.clone())).collect();
+        self.observed.nodes.retain(|id, _| !ids.contains_key(id));
+        if let Some(balancer) = self.observed.balancer_mut(&NodeId::LoadBalancer) {
+            let known = |group: &Ref| match group {
+                Ref::Of(id) => ids.get(id).map_or_else(|| group.clone(), |id| Ref::Known(id.clone())),
+                Ref::Known(_) => group.clone(),
+            };
+            balancer.security_groups = balancer.security_groups.iter().map(known).collect();
+        }
+    }
+}
+
+impl Sorter<'_> {
+    fn sort(mut self) -> Found {
+        self.found.observed.vpc.clone_from(&self.answers.vpc);
+        self.sort_security_groups();
+        self.sort_target_groups();
+        self.sort_balancer();
+        self.sort_listeners();
+        self.sort_records();
+        self.resolve_references();
+        self.found
+    }
+
+    /// Takes an object in when it is the stack's; else notes that its name is taken.
+    fn claim(&mut self, id: NodeId, aws_id: &str, tags: &Tags, node: Node, adopted: bool) -> bool {
+        let claim = self.sought.owner.claim(tags, &self.interrupted);
+        let known = self.sought.known.contains_key(aws_id);
+        if claim == Claim::Interrupted && !known {
+            self.found.interrupted.insert(id.clone());
+        } else if claim != Claim::Ours && !known && !adopted {
+            self.found.taken.insert(id, Taken { id: aws_id.to_owned(), finished: claim == Claim::Finished });
+            return false;
+        }
+        let tags = tags.iter().filter(|(key, _)| !key.starts_with("aws:")).map(|(key, value)| (key.clone(), value.clone()));
+        let existing = Existing { id: aws_id.to_owned(), node, tags: tags.collect() };
+        self.found.observed.nodes.insert(id, existing);
+        true
+    }
+
+    fn sort_security_groups(&mut self) {
+        for group in &self.answers.security_groups {
+            let rules = self.rules(&group.rules);
+            if self.sought.rules_in.as_ref() == Some(&group.id) {
+                self.found.observed.nodes.insert(
+                    NodeId::RulesIn(group.id.clone()),
+                    Existing { id: group.id.clone(), node: Node::RulesIn(rules), tags: Tags::new() },
+                );
+                continue;
+            }
+            let role = self
+                .sought
+                .known
+                .get(&group.id)
+                .or_else(|| self.sought.security_groups.get(&group.name))
+                .copied()
+                .or_else(|| self.role_tag(&group.tags))
+                .or_else(|| self.sought.adopt.then_some(self.sought.security_groups.values().next().copied()).flatten());
+            let Some(role) = role else { continue };
+            let node = Node::SecurityGroup(SecurityGroup {
+                name: group.name.clone(),
+                description: group.description.clone(),
+                vpc_id: group.vpc_id.clone(),
+                rules,
+            });
+            self.claim(NodeId::SecurityGroup(role), &group.id, &group.tags, node, self.sought.adopt);
+        }
+    }
+
+    /// Rules with the blocks of the VPC folded into one where all of them are there.
+    fn rules(&self, settings: &BTreeSet<RuleSettings>) -> BTreeSet<Rule> {
+        let vpc = &self.answers.vpc;
+        let blocks: BTreeSet<&String> = vpc.cidr_blocks.iter().chain(&vpc.ipv6_cidr_blocks).collect();
+        let same = |one: &RuleSettings, other: &RuleSettings| {
+            (one.direction, &one.protocol, one.from_port, one.to_port) == (other.direction, &other.protocol, other.from_port, other.to_port)
+        };
+        let covers = |rule: &RuleSettings| {
+            !blocks.is_empty()
+                && rule.direction == crate::aws::Direction::Egress
+                && blocks.iter().all(|block| settings.iter().any(|other| same(rule, other) && other.peer == Peer::Cidr((*block).clone())))
+        };
+        let source = |rule: &RuleSettings| match &rule.peer {
+            Peer::Cidr(cidr) if blocks.contains(cidr) && covers(rule) => Source::Vpc,
+            Peer::Cidr(cidr) => Source::Cidr(cidr.clone()),
+            Peer::PrefixList(id) => Source::PrefixList(id.clone()),
+            Peer::Group(id) => Source::Group(Ref::Known(id.clone())),
+        };
+        settings
+            .iter()
+            .map(|rule| Rule {
+                direction: rule.direction,
+                protocol: rule.protocol.clone(),
+                from_port: rule.from_port,
+                to_port: rule.to_port,
+                source: source(rule),
+                description: rule.description.clone(),
+            })
+            .collect()
+    }
+
+    fn sort_target_groups(&mut self) {
+        for group in &self.answers.groups {
+            let tags = self.tags_of(&group.arn);
+            let role = self.role(&group.arn, &tags).or_else(|| self.role_by_listener(&group.arn));
+            let adopted = self.sought.adopt && role.is_some();
+            let node = Node::TargetGroup(TargetGroup {
+                role: role.unwrap_or(""),
+                name: group.name.clone(),
+                port: group.port,
+                protocol: group.protocol.clone(),
+                vpc_id: group.vpc_id.clone(),
+                health_check: group.health_check.clone(),
+                attributes: attributes::normalise(
+                    attributes::TARGET_GROUP,
+                    self.answers.group_attributes.get(&group.arn).unwrap_or(&Attributes::new()),
+                ),
+                targets: self.health_of(&group.arn).filter(|target| registered(target)).map(|target| Ref::Known(target.id.clone())).collect(),
+            });
+            let id = NodeId::TargetGroup(group.name.clone());
+            if self.claim(id.clone(), &group.arn, &tags, node, adopted) {
+                let health = self.health_of(&group.arn).filter(|target| registered(target)).cloned().collect();
+                self.found.observed.health.insert(id, health);
+            }
+        }
+    }
+
+    fn health_of(&self, arn: &str) -> impl Iterator<Item = &TargetHealth> {
+        self.answers.health.get(arn).into_iter().flatten()
+    }
+
+    /// The role of the listener that forwards to a group, for groups to adopt.
+    fn role_by_listener(&self, group: &str) -> Option<&'static str> {
+        let forwards = |listener: &&ListenerInfo| {
+            matches!(&listener.settings.action, ActionInfo::Forward(weights) if weights.iter().any(|(arn, _)| arn == group))
+        };
+        self.answers.listeners.iter().find(forwards).and_then(|listener| self.sought.roles.of_listener(listener))
+    }
+
+    fn sort_balancer(&mut self) {
+        let Some(info) = &self.answers.balancer else { return };
+        let tags = self.tags_of(&info.arn);
+        let node = Node::LoadBalancer(LoadBalancer {
+            name: info.name.clone(),
+            scheme: info.scheme.clone(),
+            ip_address_type: info.ip_address_type.clone(),
+            subnet_ids: info.subnet_ids.clone(),
+            security_groups: info.security_groups.iter().cloned().map(Ref::Known).collect(),
+            attributes: attributes::normalise(attributes::LOAD_BALANCER, &self.answers.balancer_attributes),
+        });
+        if self.claim(NodeId::LoadBalancer, &info.arn, &tags, node, self.sought.adopt) {
+            self.found.observed.load_balancer = Some(info.into());
+        }
+    }
+
+    fn sort_listeners(&mut self) {
+        if self.found.observed.load_balancer.is_none() {
+            return;
+        }
+        for listener in &self.answers.listeners {
+            let tags = self.tags_of(&listener.arn);
+            let role = self.role(&listener.arn, &tags);
+            let adopted = if self.sought.adopt { self.sought.roles.of_listener(listener) } else { None };
+            let settings = &listener.settings;
+            let node = Node::Listener(Listener {
+                role: role.or(adopted).unwrap_or(""),
+                port: settings.port,
+                protocol: settings.protocol.clone(),
+                ssl_policy: settings.ssl_policy.clone(),
+                certificate_arn: settings.certificate_arn.clone(),
+                additional_certificate_arns: self.answers.additional_certificates.get(&listener.arn).cloned().unwrap_or_default(),
+                action: action(&settings.action),
+            });
+            let id = NodeId::Listener(settings.port);
+            if !self.claim(id, &listener.arn, &tags, node, adopted.is_some()) {
+                let uses = groups_of(&settings.action);
+                self.add_foreign(format!("the listener on port {}", settings.port), &listener.arn, uses);
+            }
+            for rule in self.answers.listener_rules.get(&listener.arn).into_iter().flatten() {
+                let what = format!("the rule with priority {} of the listener on port {}", rule.priority, settings.port);
+                self.add_foreign(what, &rule.arn, rule.target_group_arns.iter());
+            }
+        }
+    }
+
+    fn add_foreign<'s>(&mut self, what: String, arn: &str, uses: impl Iterator<Item = &'s String>) {
+        let observed = &self.found.observed;
+        let uses = uses.filter_map(|group| match observed.reference(group) {
+            Ref::Of(node) => Some(node),
+            Ref::Known(_) => None,
+        });
+        let foreign = Foreign { what, arn: arn.to_owned(), uses: uses.collect() };
+        self.found.observed.foreign.push(foreign);
+    }
+
+    fn sort_records(&mut self) {
+        for (sought, found) in self.sought.records.iter().zip(&self.answers.records) {
+            let id = NodeId::Record(sought.kind);
+            let Some(RecordInfo::Alias(alias)) = found else {
+                if found.is_some() {
+                    self.found.taken.insert(id, Taken { id: sought.name.clone(), finished: false });
+                }
+                continue;
+            };
+            let target = alias.target.strip_prefix("dualstack.").unwrap_or(&alias.target);
+            let ours = self.found.observed.load_balancer.as_ref().is_some_and(|facts| facts.dns_name.to_lowercase() == target);
+            if !ours && !sought.known {
+                self.found.taken.insert(id, Taken { id: sought.name.clone(), finished: false });
+                continue;
+            }
+            let target = if ours { Ref::Of(NodeId::LoadBalancer) } else { Ref::Known(alias.target.clone()) };
+            let node = Node::Record(Record {
+                zone_id: sought.zone_id.clone(),
+                name: sought.name.clone(),
+                kind: sought.kind,
+                evaluate_target_health: alias.evaluate_target_health,
+                target,
+            });
+            self.found.observed.nodes.insert(id, Existing { id: String::new(), node, tags: Tags::new() });
+        }
+    }
+
+    fn tags_of(&self, arn: &str) -> Tags {
+        self.answers.tags.get(arn).cloned().unwrap_or_default()
+    }
+
+    fn role(&self, id: &str, tags: &Tags) -> Option<&'static str> {
+        self.role_tag(tags).or_else(|| self.sought.known.get(id).copied())
+    }
+
+    fn role_tag(&self, tags: &Tags) -> Option<&'static str> {
+        tags.get(super::ownership::ROLE).and_then(|role| self.sought.roles.named(role))
+    }
+
+    /// Turns the identifiers of the stack's own objects into references to their nodes.
+    fn resolve_references(&mut self) {
+        let ids: BTreeMap<String, NodeId> =
+            self.found.observed.nodes.iter().map(|(node, existing)| (existing.id.clone(), node.clone())).collect();
+        let resolve = |reference: &Ref| match reference {
+            Ref::Known(id) => ids.get(id).map_or_else(|| reference.clone(), |node| Ref::Of(node.clone())),
+            Ref::Of(_) => reference.clone(),
+        };
+        let resolve_rules = |rules: &BTreeSet<Rule>| -> BTreeSet<Rule> {
+            let resolve_rule = |rule: &Rule| match &rule.source {
+                Source::Group(group) => Rule { source: Source::Group(resolve(group)), ..rule.clone() },
+                _ => rule.clone(),
+            };
+            rules.iter().map(resolve_rule).collect()
+        };
+        for existing in self.found.observed.nodes.values_mut() {
+            match &mut existing.node {
+                Node::LoadBalancer(balancer) => balancer.security_groups = balancer.security_groups.iter().map(resolve).collect(),
+                Node::SecurityGroup(group) => group.rules = resolve_rules(&group.rules),
+                // Of a group of somebody else's, only the rules about the stack's own groups are the stack's.
+                Node::RulesIn(rules) => {
+                    *rules = resolve_rules(rules);
+                    rules.retain(|rule| matches!(rule.source, Source::Group(Ref::Of(NodeId::SecurityGroup(_)))));
+                }
+                Node::Listener(listener) => {
+                    if let Action::Forward(weights) = &mut listener.action {
+                        *weights = weights.iter().map(|(group, weight)| (resolve(group), *weight)).collect();
+                    }
+                }
+                Node::TargetGroup(_) | Node::Record(_) => {}
+            }
+        }
+        self.found.observed.nodes.retain(|_, existing| !matches!(&existing.node, Node::RulesIn(rules) if rules.is_empty()));
+    }
+}
+
+/// Whether a target counts as registered: not on its way out.
+fn registered(target: &TargetHealth) -> bool {
+    target.state != "draining" && target.reason.as_deref() != Some("Target.NotRegistered")
+}
+
+fn groups_of(action: &ActionInfo) -> impl Iterator<Item = &String> {
+    let weights = match action {
+        ActionInfo::Forward(weights) => weights.as_slice(),
+        _ => &[],
+    };
+    weights.iter().map(|(arn, _)| arn)
+}
+
+/// An action in the engine's terms. A group that is forwarded to alone has weight 1, whatever AWS says.
+fn action(info: &ActionInfo) -> Action {
+    match info {
+        ActionInfo::Forward(weights) => match weights.as_slice() {
+            [(arn, _)] => Action::forward(Ref::Known(arn.clone())),
+            several => Action::Forward(several.iter().map(|(arn, weight)| (Ref::Known(arn.clone()), *weight)).collect()),
+        },
+        ActionInfo::Redirect { protocol, port, status } => match (protocol.as_str(), port.parse(), status.as_str()) {
+            ("HTTPS", Ok(port), "HTTP_301") => Action::RedirectToHttps(port),
+            _ => Action::Other(format!("redirect to {protocol} {port} with {status}")),
+        },
+        ActionInfo::Other(kind) => Action::Other(kind.clone()),
+    }
+}

@@ -1,0 +1,134 @@
+//! Whose an AWS object is: the tags that say it, and what they allow.
+//!
+//! Everything a stack makes carries these tags from the call that creates it. An object without them is
+//! somebody else's, unless the state names it (it was imported).
+
+use std::collections::BTreeSet;
+
+use super::NodeId;
+use crate::aws::Tags;
+
+/// The prefix of the keys below; the user's own tags may not use it.
+pub(crate) const PREFIX: &str = "codestream:";
+/// The software that manages the object.
+const MANAGED_BY: &str = "codestream:managed-by";
+/// The resource's `name`.
+const STACK: &str = "codestream:stack";
+/// What the object is within the stack.
+pub(crate) const ROLE: &str = "codestream:role";
+/// Which Terraform resource it belongs to: a random id made when that is created, and kept in its private state.
+pub(crate) const RESOURCE_ID: &str = "codestream:resource-id";
+/// There while the create that made the object has not finished; its value is that create's resource id.
+pub(crate) const PROVISIONING: &str = "codestream:provisioning";
+
+/// How many tags the ownership of an object takes, of the 50 that AWS allows.
+pub(crate) const COUNT: usize = 5;
+
+/// Who a stack is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// The resource type: `codestream_alb`.
+    pub(crate) resource_type: &'static str,
+    /// The resource's `name`.
+    pub(crate) stack: String,
+    /// The random id of this Terraform resource.
+    pub(crate) resource_id: String,
+}
+
+/// What the tags of an object say to a stack that is being created under its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// This very resource made it.
+    Ours,
+    /// A create of this stack was interrupted before it finished.
+    Interrupted,
+    /// A finished stack of this name, of another Terraform resource.
+    Finished,
+    /// Not made by this provider, or for another stack.
+    Foreign,
+}
+
+impl Owner {
+    /// The tags of an object of this stack, without the marker.
+    pub(crate) fn tags(&self, user: &Tags, role: &str) -> Tags {
+        let own = [(MANAGED_BY, self.resource_type), (STACK, &self.stack), (ROLE, role), (RESOURCE_ID, &self.resource_id)];
+        let mut tags = user.clone();
+        tags.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        tags
+    }
+
+    /// The marker of an unfinished create.
+    pub(crate) fn marker(&self) -> Tags {
+        Tags::from([(PROVISIONING.to_owned(), self.resource_id.clone())])
+    }
+
+    /// The tags that make an interrupted create's objects this one's.
+    pub(crate) fn claim_tags(&self) -> Tags {
+        let mut tags = self.marker();
+        tags.insert(RESOURCE_ID.to_owned(), self.resource_id.clone());
+        tags
+    }
+
+    /// What an object's tags say. `interrupted` holds the resource ids of creates that are known to be
+    /// unfinished: an object that has lost its marker already still belongs to one of those.
+    pub(crate) fn claim(&self, tags: &Tags, interrupted: &BTreeSet<String>) -> Claim {
+        let is = |key: &str, value: &str| tags.get(key).is_some_and(|tag| tag == value);
+        if !is(MANAGED_BY, self.resource_type) || !is(STACK, &self.stack) {
+            return Claim::Foreign;
+        }
+        match tags.get(RESOURCE_ID) {
+            Some(id) if *id == self.resource_id => Claim::Ours,
+            Some(id) if interrupted.contains(id) || tags.contains_key(PROVISIONING) => Claim::Interrupted,
+            _ => Claim::Finished,
+        }
+    }
+
+    /// Whether an object's tags say that this very resource made it.
+    pub(crate) fn owns(&self, tags: &Tags) -> bool {
+        self.claim(tags, &BTreeSet::new()) == Claim::Ours
+    }
+}
+
+/// The value of the role tag of a node.
+pub(crate) fn role(id: &NodeId, node: &super::Node) -> &'static str {
+    match (id, node) {
+        (NodeId::SecurityGroup(role), _) => role,
+        (_, super::Node::TargetGroup(group)) => group.role,
+        (_, super::Node::Listener(listener)) => listener.role,
+        (NodeId::LoadBalancer, _) => "load-balancer",
+        _ => "",
+    }
+}
+
+/// The tags of an object that are the user's: neither ours nor AWS's own.
+pub(crate) fn user_tags(tags: &Tags) -> Tags {
+    tags.iter()
+        .filter(|(key, _)| !key.starts_with(PREFIX) && !key.starts_with("aws:"))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(id: &str) -> Owner {
+        Owner { resource_type: "codestream_alb", stack: "web".to_owned(), resource_id: id.to_owned() }
+    }
+
+    #[test]
+    fn an_object_is_ours_only_by_its_resource_id() {
+        let mine = owner("a").tags(&Tags::new(), "api");
+        assert_eq!(owner("a").claim(&mine, &BTreeSet::new()), Claim::Ours);
+        assert_eq!(owner("b").claim(&mine, &BTreeSet::new()), Claim::Finished);
+        assert_eq!(owner("b").claim(&mine, &BTreeSet::from(["a".to_owned()])), Claim::Interrupted);
+        assert_eq!(owner("a").claim(&Tags::new(), &BTreeSet::new()), Claim::Foreign);
+    }
+
+    #[test]
+    fn a_marked_object_belongs_to_an_interrupted_create() {
+        let mut tags = owner("a").tags(&Tags::new(), "api");
+        tags.extend(owner("a").marker());
+        assert_eq!(owner("b").claim(&tags, &BTreeSet::new()), Claim::Interrupted);
+    }
+}

@@ -1,0 +1,110 @@
+//! Planning target groups: creation, settings, registrations, and the end of those not wanted.
+
+use std::collections::BTreeSet;
+
+use super::{Planner, after};
+use crate::aws::Attributes;
+use crate::stack::step::{Change, StepId};
+use crate::stack::{NodeId, Ref, TargetGroup, attributes};
+
+impl Planner<'_> {
+    /// Creates target groups, changes the settings of those that are there, and registers targets. Nothing is
+    /// deregistered yet.
+    pub(super) fn build_target_groups(&mut self) {
+        for (id, wanted) in self.desired.target_groups() {
+            let there = self.observed.target_group(id);
+            let unset = attributes::normalise(attributes::TARGET_GROUP, &Attributes::new());
+            match there {
+                None => {
+                    self.push(id, Change::CreateTargetGroup(wanted.clone()), BTreeSet::new(), "not there yet");
+                }
+                Some(there) if there.health_check != wanted.health_check => {
+                    let change = Change::SetHealthCheck(wanted.health_check.clone());
+                    self.push(id, change, BTreeSet::new(), "another health check");
+                }
+                Some(_) => {}
+            }
+            let changed = attributes::changed(&wanted.attributes, there.map_or(&unset, |there| &there.attributes));
+            if !changed.is_empty() {
+                self.push(id, Change::SetTargetGroupAttributes(changed), BTreeSet::new(), "attributes differ");
+            }
+            let new = self.new_targets(id, wanted);
+            if !new.is_empty() {
+                self.push(id, Change::RegisterTargets(new), BTreeSet::new(), "not registered yet");
+            }
+        }
+    }
+
+    /// The targets that a group still lacks.
+    fn new_targets(&self, id: &NodeId, wanted: &TargetGroup) -> BTreeSet<Ref> {
+        let there = self.observed.target_group(id).map(|group| &group.targets);
+        wanted.targets.iter().filter(|target| there.is_none_or(|there| !there.contains(target))).cloned().collect()
+    }
+
+    /// Waits for targets that a listener sends traffic to from the start: those of a group without an old
+    /// service to keep up, and those added to a group that serves already.
+    pub(super) fn wait_for_new_targets(&mut self) {
+        if !self.desired.wait_for_healthy {
+            return;
+        }
+        for (id, wanted) in self.desired.target_groups() {
+            let listening = self.steps_of(|step| {
+                matches!(&step.change, Change::CreateListener(listener) | Change::ModifyListener(listener)
+                    if listener.action.refers_to(id))
+            });
+            let unserved = !self.serves(id) && !self.warm_up.groups.contains(id);
+            let targets = if unserved { wanted.targets.clone() } else { self.new_targets(id, wanted) };
+            if targets.is_empty() || self.warm_up.groups.contains(id) {
+                continue;
+            }
+            let before = self.probed(id).union(&listening).copied().collect();
+            self.push(id, Change::WaitHealthy(targets), before, "it must serve");
+        }
+    }
+
+    /// What must be done before a group's targets can pass a probe.
+    pub(super) fn probed(&self, id: &NodeId) -> BTreeSet<StepId> {
+        let own = self.steps_of(|step| {
+            step.node == *id && matches!(step.change, Change::RegisterTargets(_) | Change::SetHealthCheck(_))
+        });
+        self.openings.union(&own).copied().collect()
+    }
+
+    /// Whether a listener sends traffic to a group.
+    pub(super) fn serves(&self, id: &NodeId) -> bool {
+        self.observed.listeners().any(|(_, listener)| weight(listener, id) > 0)
+    }
+
+    /// Deregisters targets that are not wanted in groups that stay.
+    pub(super) fn deregister_surplus(&mut self) {
+        for (id, wanted) in self.desired.target_groups() {
+            let Some(there) = self.observed.target_group(id) else { continue };
+            let surplus: BTreeSet<Ref> = there.targets.difference(&wanted.targets).cloned().collect();
+            if !surplus.is_empty() {
+                let waits = self.steps_of(|step| step.node == *id && matches!(step.change, Change::WaitHealthy(_)));
+                let registered = self.steps_of(|step| step.node == *id && matches!(step.change, Change::RegisterTargets(_)));
+                let before = waits.union(&registered).copied().collect();
+                let step = self.push(id, Change::DeregisterTargets(surplus.clone()), before, "not wanted");
+                self.push(id, Change::WaitDrained(surplus), after([step]), "its connections end first");
+            }
+        }
+    }
+
+    /// Drains a group that no listener sends traffic to after the steps in `unused`: the last of its steps.
+    pub(super) fn drain(&mut self, id: &NodeId, unused: BTreeSet<StepId>) -> BTreeSet<StepId> {
+        let targets = self.observed.target_group(id).map(|group| group.targets.clone()).unwrap_or_default();
+        if targets.is_empty() {
+            return unused;
+        }
+        let step = self.push(id, Change::DeregisterTargets(targets.clone()), unused, "replaced");
+        after([self.push(id, Change::WaitDrained(targets), after([step]), "its connections end first")])
+    }
+}
+
+/// The weight with which a listener forwards to a group.
+pub(super) fn weight(listener: &crate::stack::Listener, id: &NodeId) -> i64 {
+    match &listener.action {
+        crate::stack::Action::Forward(weights) => weights.get(&Ref::Of(id.clone())).copied().unwrap_or(0),
+        _ => 0,
+    }
+}

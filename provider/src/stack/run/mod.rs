@@ -1,0 +1,378 @@
+//! Running one step: the AWS calls of each change, and what their errors mean there.
+//!
+//! A step may be tried more than once: every call in it is safe to repeat. A create takes what is there already
+//! under its name for the answer when the tags say that this resource made it, so a lost response is no loss.
+
+mod create;
+mod security;
+mod targets;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::effect::Output;
+use super::ownership::{Owner, PROVISIONING};
+use super::plan::Purpose;
+use super::step::{Change, Step};
+use super::wait::Limits;
+use super::{Action, Listener, NodeId, Observed, Record, Ref};
+use crate::aws::{
+    ActionInfo, AliasRecord, Aws, AwsError, ErrorClass, ListenerSettings, LoadBalancerKey, LoadBalancerState, RecordChange,
+    RecordInfo, Tags, TargetHealth,
+};
+
+/// For how long AWS may not know an object that it has just created.
+const CONSISTENCY: Duration = Duration::from_secs(120);
+/// For how long a target group may count as in use after its listener was pointed elsewhere, or an issued
+/// certificate as unknown.
+const SETTLING: Duration = Duration::from_secs(300);
+/// For how long the policy of a log bucket may take to spread.
+const BUCKET_POLICY: Duration = Duration::from_secs(60);
+
+/// Why a step failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StepError {
+    /// AWS refused a call, or did not answer it.
+    #[error("{0}")]
+    Aws(AwsError),
+    /// The operation's timeout was over, and this was still so.
+    #[error("the timeout is over: {0}")]
+    Deadline(Box<StepError>),
+    /// The user asked to stop.
+    #[error("stopped before it was done")]
+    Stopped,
+    /// What is waited for has not come yet.
+    #[error("{0}")]
+    Waiting(String),
+    /// These targets are not healthy yet.
+    #[error("{}", unhealthy(.0))]
+    Unhealthy(Vec<TargetHealth>),
+    /// These targets will not become healthy by waiting.
+    #[error("{}", unhealthy(.0))]
+    Hopeless(Vec<TargetHealth>),
+    /// AWS could not set the load balancer up.
+    #[error("AWS could not set it up: {0}")]
+    Broken(String),
+    /// Its name is taken by something that this resource did not make.
+    #[error("{what} exists already as {id}, and this resource did not make it")]
+    Taken { what: String, id: String },
+    /// Another apply has taken this one's objects over.
+    #[error("another apply of the same name has taken over {0}")]
+    TakenOver(String),
+    /// The provider's own fault.
+    #[error("{0} has no identifier yet; this is a bug in the provider")]
+    Unresolved(String),
+}
+
+fn unhealthy(targets: &[TargetHealth]) -> String {
+    let each = targets.iter().map(|target| {
+        let reason = target.reason.as_deref().unwrap_or("no reason given");
+        format!("{} on port {} is {} ({reason})", target.id, target.port, target.state)
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+impl From<AwsError> for StepError {
+    fn from(error: AwsError) -> Self {
+        Self::Aws(error)
+    }
+}
+
+/// What every step of an apply shares.
+pub(crate) struct Context {
+    pub(crate) aws: Arc<dyn Aws>,
+    pub(crate) owner: Owner,
+    /// The user's tags, for what is created.
+    pub(crate) tags: Tags,
+    pub(crate) purpose: Purpose,
+    pub(crate) limits: Limits,
+}
+
+impl Context {
+    /// The tags of an object that a step creates.
+    fn tags_of_new(&self, role: &str) -> Tags {
+        let mut tags = self.owner.tags(&self.tags, role);
+        if self.purpose == Purpose::Create {
+            tags.extend(self.owner.marker());
+        }
+        tags
+    }
+}
+
+/// One step, with the graph as it is when the step starts.
+pub(crate) struct Run<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) step: &'a Step,
+    pub(crate) observed: &'a Observed,
+    /// The nodes created in this apply, which AWS may not know everywhere yet.
+    pub(crate) fresh: &'a BTreeSet<NodeId>,
+}
+
+impl Run<'_> {
+    /// Runs the step to its end: tries it until it succeeds, as long as AWS's refusal is one that passes, and
+    /// watches what it waits for until the deadline.
+    pub(crate) async fn run(&self) -> Result<Output, StepError> {
+        let mut pauses = self.context.limits.pauses();
+        loop {
+            let error = match self.attempt().await {
+                Ok(output) => return Ok(output),
+                Err(error) => error,
+            };
+            match error {
+                missing @ (StepError::Waiting(_) | StepError::Unhealthy(_)) => pauses.look_again(missing).await?,
+                StepError::Aws(error) if self.step.change.waits() && error.class() == ErrorClass::NoAnswer => {
+                    pauses.look_again(error.into()).await?;
+                }
+                StepError::Aws(error) => {
+                    let allowed = self.patience(&error).await;
+                    let meanwhile = self.explain(error).await;
+                    match allowed {
+                        Some(allowed) => pauses.try_again(allowed, meanwhile).await?,
+                        None => return Err(meanwhile),
+                    }
+                }
+                error => return Err(error),
+            }
+        }
+    }
+
+    async fn attempt(&self) -> Result<Output, StepError> {
+        let aws = self.aws();
+        match &self.step.change {
+            Change::CreateSecurityGroup(group) => return self.create_security_group(group).await,
+            Change::CreateTargetGroup(group) => return self.create_target_group(group).await,
+            Change::CreateLoadBalancer(balancer) => return self.create_load_balancer(balancer).await,
+            Change::CreateListener(listener) => return self.create_listener(listener).await,
+            Change::WaitHealthy(targets) => return self.look_for_health(targets).await,
+            Change::WaitActive => return self.look_for_active().await,
+
+            Change::AuthorizeRules(rules) => self.authorize(rules).await?,
+            Change::DescribeRules(rules) => self.describe(rules).await?,
+            Change::RevokeRules(rules) => self.revoke(rules).await?,
+            Change::WaitInterfacesReleased => self.look_for_interfaces().await?,
+            Change::DeleteSecurityGroup => self.deleted(aws.delete_security_group(self.id_or_gone()).await)?,
+
+            Change::SetHealthCheck(check) => aws.modify_target_group(self.id()?, check).await?,
+            Change::SetTargetGroupAttributes(changed) => aws.modify_target_group_attributes(self.id()?, changed).await?,
+            Change::RegisterTargets(targets) => aws.register_targets(self.id()?, &self.ids(targets)?).await?,
+            Change::DeregisterTargets(targets) => self.deleted(aws.deregister_targets(self.id()?, &self.ids(targets)?).await)?,
+            Change::WaitDrained(targets) => self.look_for_drained(targets).await?,
+            Change::DeleteTargetGroup => self.deleted(aws.delete_target_group(self.id_or_gone()).await)?,
+
+            Change::SetLoadBalancerAttributes(changed) => aws.modify_load_balancer_attributes(self.id()?, changed).await?,
+            Change::SetSubnets(subnets) => aws.set_subnets(self.id()?, subnets).await?,
+            Change::SetSecurityGroups(groups) => aws.set_security_groups(self.id()?, &self.ids(groups)?).await?,
+            Change::SetIpAddressType(kind) => aws.set_ip_address_type(self.id()?, kind).await?,
+            Change::DeleteLoadBalancer => self.deleted(aws.delete_load_balancer(self.id_or_gone()).await)?,
+
+            Change::ModifyListener(listener) => aws.modify_listener(self.id()?, &self.settings(listener)?).await?,
+            Change::AddCertificates(arns) => aws.add_listener_certificates(self.id()?, arns).await?,
+            Change::RemoveCertificates(arns) => aws.remove_listener_certificates(self.id()?, arns).await?,
+            Change::WaitCertificate(arn) => self.look_for_certificate(arn).await?,
+            Change::DeleteListener => self.deleted(aws.delete_listener(self.id_or_gone()).await)?,
+
+            Change::CreateRecord(record) | Change::SetRecord(record) | Change::DeleteRecord(record) => self.change_record(record).await?,
+            Change::Tag(nodes, tags) => self.tag(nodes, tags).await?,
+            Change::Untag(nodes, tags) => self.untag(nodes, tags).await?,
+            Change::Finish(nodes) => self.finish(nodes).await?,
+        }
+        Ok(Output::Done)
+    }
+
+    fn aws(&self) -> &dyn Aws {
+        self.context.aws.as_ref()
+    }
+
+    /// The identifier of the step's own object.
+    fn id(&self) -> Result<&str, StepError> {
+        self.id_of(&self.step.node)
+    }
+
+    fn id_of(&self, node: &NodeId) -> Result<&str, StepError> {
+        self.observed.id(node).ok_or_else(|| StepError::Unresolved(node.to_string()))
+    }
+
+    fn resolve(&self, reference: &Ref) -> Result<String, StepError> {
+        self.observed.resolve(reference).ok_or_else(|| StepError::Unresolved(reference.to_string()))
+    }
+
+    fn ids(&self, references: &BTreeSet<Ref>) -> Result<BTreeSet<String>, StepError> {
+        references.iter().map(|reference| self.resolve(reference)).collect()
+    }
+
+    /// For how long a refused call is worth repeating; `None` when it will not pass.
+    async fn patience(&self, error: &AwsError) -> Option<Duration> {
+        let change = &self.step.change;
+        let fresh = self.fresh.contains(&self.step.node) || change.references().iter().any(|node| self.fresh.contains(node));
+        match (change, error.code.as_str()) {
+            (_, "LoadBalancerNotFound" | "TargetGroupNotFound" | "ListenerNotFound" | "InvalidGroup.NotFound" | "InvalidSecurityGroup")
+                if fresh =>
+            {
+                Some(CONSISTENCY)
+            }
+            (Change::CreateListener(_) | Change::ModifyListener(_) | Change::AddCertificates(_), "UnsupportedCertificate" | "CertificateNotFound")
+                if self.certificates_issued().await =>
+            {
+                Some(SETTLING)
+            }
+            (Change::RegisterTargets(targets), "InvalidTarget") if self.starting(targets).await => Some(Duration::MAX),
+            (Change::SetLoadBalancerAttributes(changed), "InvalidConfigurationRequest") if changed.keys().any(|key| key.contains("_logs.")) => {
+                Some(BUCKET_POLICY)
+            }
+            (Change::DeleteTargetGroup, "ResourceInUse") => Some(SETTLING),
+            (Change::DeleteSecurityGroup, "DependencyViolation" | "InvalidGroup.InUse") => Some(Duration::MAX),
+            _ => None,
+        }
+    }
+
+    /// Whether ACM has issued every certificate that the step uses, so that a refusal must pass.
+    async fn certificates_issued(&self) -> bool {
+        let arns: Vec<&String> = match &self.step.change {
+            Change::CreateListener(listener) | Change::ModifyListener(listener) => listener.certificate_arn.iter().collect(),
+            Change::AddCertificates(arns) => arns.iter().collect(),
+            _ => Vec::new(),
+        };
+        for arn in arns {
+            let found = self.aws().certificate(arn).await;
+            if !matches!(found, Ok(Some(certificate)) if certificate.status == "ISSUED") {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Adds to a refusal what AWS leaves out.
+    async fn explain(&self, error: AwsError) -> StepError {
+        if matches!(self.step.change, Change::DeleteSecurityGroup) && error.class() == ErrorClass::InUse {
+            return self.explain_dependency(error).await;
+        }
+        error.into()
+    }
+
+    /// The identifier of an object to delete; nothing has this one when there is none.
+    fn id_or_gone(&self) -> &str {
+        self.observed.id(&self.step.node).unwrap_or("")
+    }
+
+    /// An object that is gone, or never came to be, is deleted.
+    fn deleted(&self, result: Result<(), AwsError>) -> Result<(), StepError> {
+        match result {
+            Err(error) if error.class() == ErrorClass::NotFound || self.observed.id(&self.step.node).is_none() => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    async fn look_for_active(&self) -> Result<Output, StepError> {
+        let found = self.aws().load_balancer(&LoadBalancerKey::Arn(self.id()?.to_owned())).await?;
+        let Some(info) = found else {
+            return Err(StepError::Waiting("AWS does not show the load balancer yet".to_owned()));
+        };
+        match info.state {
+            LoadBalancerState::Active | LoadBalancerState::ActiveImpaired => Ok(Output::LoadBalancer(info, Tags::new())),
+            LoadBalancerState::Provisioning => Err(StepError::Waiting("AWS is still setting the load balancer up".to_owned())),
+            LoadBalancerState::Failed => Err(StepError::Broken(info.state_reason.unwrap_or_else(|| "it gave no reason".to_owned()))),
+        }
+    }
+
+    /// A listener's settings with its references resolved.
+    fn settings(&self, listener: &Listener) -> Result<ListenerSettings, StepError> {
+        let action = match &listener.action {
+            Action::Forward(weights) => {
+                let resolved = weights.iter().map(|(group, weight)| Ok((self.resolve(group)?, *weight)));
+                ActionInfo::Forward(resolved.collect::<Result<_, StepError>>()?)
+            }
+            Action::RedirectToHttps(port) => ActionInfo::Redirect {
+                protocol: "HTTPS".to_owned(),
+                port: port.to_string(),
+                status: "HTTP_301".to_owned(),
+            },
+            Action::Other(kind) => ActionInfo::Other(kind.clone()),
+        };
+        Ok(ListenerSettings {
+            port: listener.port,
+            protocol: listener.protocol.clone(),
+            ssl_policy: listener.ssl_policy.clone(),
+            certificate_arn: listener.certificate_arn.clone(),
+            action,
+        })
+    }
+
+    async fn look_for_certificate(&self, arn: &str) -> Result<(), StepError> {
+        let balancer = self.id_of(&NodeId::LoadBalancer)?;
+        let id = self.id()?;
+        let listeners = self.aws().listeners(balancer).await?;
+        let served = listeners.iter().any(|listener| listener.arn == id && listener.settings.certificate_arn.as_deref() == Some(arn));
+        if served { Ok(()) } else { Err(StepError::Waiting(format!("{} does not serve {arn} yet", self.step.node))) }
+    }
+
+    async fn change_record(&self, record: &Record) -> Result<(), StepError> {
+        let facts = self.observed.load_balancer.as_ref();
+        let (target, target_zone_id) = match (&record.target, facts) {
+            (Ref::Of(_), Some(facts)) => (facts.dns_name.to_lowercase(), facts.hosted_zone_id.clone()),
+            (Ref::Known(name), Some(facts)) => (name.clone(), facts.hosted_zone_id.clone()),
+            _ => return Err(StepError::Unresolved(record.name.clone())),
+        };
+        let alias = AliasRecord {
+            name: record.name.to_lowercase(),
+            kind: record.kind.to_owned(),
+            target_zone_id,
+            target,
+            evaluate_target_health: record.evaluate_target_health,
+        };
+        let there = self.aws().record(&record.zone_id, &alias.name, &alias.kind).await?;
+        let same = there == Some(RecordInfo::Alias(alias.clone()));
+        let change = match &self.step.change {
+            Change::CreateRecord(_) if same => return Ok(()),
+            Change::CreateRecord(_) if there.is_some() => {
+                let what = format!("the {} record {}", alias.kind, alias.name);
+                return Err(StepError::Taken { what, id: record.zone_id.clone() });
+            }
+            Change::CreateRecord(_) => RecordChange::Create(alias),
+            // What has changed hands since is somebody else's now.
+            Change::DeleteRecord(_) if !same => return Ok(()),
+            Change::DeleteRecord(_) => RecordChange::Delete(alias),
+            _ => RecordChange::Upsert(alias),
+        };
+        Ok(self.aws().change_records(&record.zone_id, &[change]).await?)
+    }
+
+    async fn tag(&self, nodes: &BTreeSet<NodeId>, tags: &Tags) -> Result<(), StepError> {
+        let ids = self.ids_of(nodes)?;
+        if matches!(self.step.node, NodeId::SecurityGroup(_)) {
+            let all = self.with_rules(ids).await?;
+            return Ok(self.aws().add_ec2_tags(&all, tags).await?);
+        }
+        Ok(self.aws().add_tags(&ids, tags).await?)
+    }
+
+    async fn untag(&self, nodes: &BTreeSet<NodeId>, tags: &Tags) -> Result<(), StepError> {
+        let ids = self.ids_of(nodes)?;
+        if matches!(self.step.node, NodeId::SecurityGroup(_)) {
+            let all = self.with_rules(ids).await?;
+            return Ok(self.aws().remove_ec2_tags(&all, tags).await?);
+        }
+        Ok(self.aws().remove_tags(&ids, &tags.keys().cloned().collect()).await?)
+    }
+
+    fn ids_of(&self, nodes: &BTreeSet<NodeId>) -> Result<BTreeSet<String>, StepError> {
+        nodes.iter().map(|node| Ok(self.id_of(node)?.to_owned())).collect()
+    }
+
+    /// Removes the marker. The load balancer's goes last: as long as it is there, everything of this create is
+    /// known to be unfinished.
+    async fn finish(&self, nodes: &BTreeSet<NodeId>) -> Result<(), StepError> {
+        let (groups, rest): (BTreeSet<NodeId>, BTreeSet<NodeId>) =
+            nodes.iter().cloned().partition(|node| matches!(node, NodeId::SecurityGroup(_)));
+        let rest = self.ids_of(&rest)?;
+        for (arn, tags) in self.aws().tags(&rest).await? {
+            if !self.context.owner.owns(&tags) {
+                return Err(StepError::TakenOver(arn));
+            }
+        }
+        if !groups.is_empty() {
+            self.aws().remove_ec2_tags(&self.ids_of(&groups)?, &self.context.owner.marker()).await?;
+        }
+        Ok(self.aws().remove_tags(&rest, &BTreeSet::from([PROVISIONING.to_owned()])).await?)
+    }
+}

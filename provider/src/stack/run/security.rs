@@ -1,0 +1,128 @@
+//! Security groups: their rules, and who still uses them.
+
+use std::collections::BTreeSet;
+
+use super::{Run, StepError};
+use crate::aws::{AwsError, Direction, ErrorClass, Peer, RuleSettings, SecurityGroupKey};
+use crate::stack::{Rule, Source};
+
+impl Run<'_> {
+    pub(super) async fn authorize(&self, rules: &BTreeSet<Rule>) -> Result<(), StepError> {
+        let (group, wanted) = (self.id()?, self.expand(rules)?);
+        let Some(direction) = direction(&wanted) else { return Ok(()) };
+        let tags = self.context.owner.tags(&self.context.tags, "rule");
+        match self.aws().authorize_rules(group, direction, &wanted, &tags).await {
+            // AWS refuses them all when one is there already.
+            Err(error) if matches!(error.class(), ErrorClass::Exists | ErrorClass::NoAnswer) => {
+                let there = self.rules_there(group).await?;
+                let missing: BTreeSet<RuleSettings> =
+                    wanted.into_iter().filter(|rule| !there.iter().any(|old| same(old, rule))).collect();
+                if missing.is_empty() {
+                    return Ok(());
+                }
+                if error.class() == ErrorClass::NoAnswer {
+                    return Err(error.into());
+                }
+                Ok(self.aws().authorize_rules(group, direction, &missing, &tags).await?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    pub(super) async fn describe(&self, rules: &BTreeSet<Rule>) -> Result<(), StepError> {
+        let (group, wanted) = (self.id()?, self.expand(rules)?);
+        let Some(direction) = direction(&wanted) else { return Ok(()) };
+        Ok(self.aws().describe_rules(group, direction, &wanted).await?)
+    }
+
+    pub(super) async fn revoke(&self, rules: &BTreeSet<Rule>) -> Result<(), StepError> {
+        let (group, surplus) = (self.id()?, self.expand(rules)?);
+        let Some(direction) = direction(&surplus) else { return Ok(()) };
+        match self.aws().revoke_rules(group, direction, &surplus).await {
+            // AWS refuses them all when one is gone already.
+            Err(error) if error.class() == ErrorClass::NotFound => {
+                let there = self.rules_there(group).await?;
+                let left: BTreeSet<RuleSettings> =
+                    surplus.into_iter().filter(|rule| there.iter().any(|old| same(old, rule))).collect();
+                if left.is_empty() {
+                    return Ok(());
+                }
+                Ok(self.aws().revoke_rules(group, direction, &left).await?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    async fn rules_there(&self, group: &str) -> Result<BTreeSet<RuleSettings>, StepError> {
+        let found = self.aws().security_groups(&SecurityGroupKey::Ids([group.to_owned()].into())).await?;
+        Ok(found.into_iter().flat_map(|group| group.rules).collect())
+    }
+
+    /// The rules with their references resolved, and `vpc` replaced by the VPC's address blocks.
+    fn expand(&self, rules: &BTreeSet<Rule>) -> Result<BTreeSet<RuleSettings>, StepError> {
+        let mut expanded = BTreeSet::new();
+        for rule in rules {
+            let peers = match &rule.source {
+                Source::Cidr(cidr) => vec![Peer::Cidr(cidr.clone())],
+                Source::PrefixList(id) => vec![Peer::PrefixList(id.clone())],
+                Source::Group(group) => vec![Peer::Group(self.resolve(group)?)],
+                Source::Vpc => {
+                    let vpc = &self.observed.vpc;
+                    vpc.cidr_blocks.iter().chain(&vpc.ipv6_cidr_blocks).cloned().map(Peer::Cidr).collect()
+                }
+            };
+            expanded.extend(peers.into_iter().map(|peer| RuleSettings {
+                direction: rule.direction,
+                protocol: rule.protocol.clone(),
+                from_port: rule.from_port,
+                to_port: rule.to_port,
+                peer,
+                description: rule.description.clone(),
+            }));
+        }
+        Ok(expanded)
+    }
+
+    pub(super) async fn look_for_interfaces(&self) -> Result<(), StepError> {
+        let interfaces = self.aws().network_interfaces(self.id()?).await?;
+        if interfaces.is_empty() {
+            return Ok(());
+        }
+        let each: Vec<String> = interfaces
+            .iter()
+            .map(|interface| match interface.description.as_str() {
+                "" => interface.id.clone(),
+                description => format!("{} ({description})", interface.id),
+            })
+            .collect();
+        Err(StepError::Waiting(format!("{} is still used by {}", self.id()?, each.join(", "))))
+    }
+
+    /// Who still uses a group that AWS does not let go.
+    pub(super) async fn explain_dependency(&self, error: AwsError) -> StepError {
+        match self.look_for_interfaces().await {
+            Err(users @ StepError::Waiting(_)) => users,
+            _ => error.into(),
+        }
+    }
+
+    /// These security groups and all their rules, by id.
+    pub(super) async fn with_rules(&self, groups: BTreeSet<String>) -> Result<BTreeSet<String>, StepError> {
+        let mut all = groups.clone();
+        for group in &groups {
+            all.extend(self.aws().security_group_rule_tags(group).await?.into_iter().map(|(id, _, _)| id));
+        }
+        Ok(all)
+    }
+}
+
+/// The direction that all the rules of a call have.
+fn direction(rules: &BTreeSet<RuleSettings>) -> Option<Direction> {
+    rules.first().map(|rule| rule.direction)
+}
+
+/// Whether AWS takes two rules for the same.
+fn same(one: &RuleSettings, other: &RuleSettings) -> bool {
+    (one.direction, &one.protocol, one.from_port, one.to_port, &one.peer)
+        == (other.direction, &other.protocol, other.from_port, other.to_port, &other.peer)
+}

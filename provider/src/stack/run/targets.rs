@@ -1,0 +1,63 @@
+//! Registrations: waiting for targets to serve, and for their connections to end.
+
+use std::collections::BTreeSet;
+
+use super::{Run, StepError};
+use crate::aws::TargetHealth;
+use crate::stack::Ref;
+use crate::stack::effect::Output;
+
+impl Run<'_> {
+    /// Looks whether these targets are healthy.
+    pub(super) async fn look_for_health(&self, targets: &BTreeSet<Ref>) -> Result<Output, StepError> {
+        let wanted = self.ids(targets)?;
+        let health = self.aws().target_health(self.id()?).await?;
+        let missing = wanted.iter().filter(|id| !health.iter().any(|target| target.id == **id));
+        let mut waiting: Vec<TargetHealth> = missing.map(|id| not_registered(id)).collect();
+        waiting.extend(health.iter().filter(|target| wanted.contains(&target.id) && target.state != "healthy").cloned());
+        if waiting.is_empty() {
+            Ok(Output::Health(health))
+        } else if waiting.iter().any(hopeless) {
+            Err(StepError::Hopeless(waiting))
+        } else {
+            Err(StepError::Unhealthy(waiting))
+        }
+    }
+
+    /// Looks whether these targets have no connection left.
+    pub(super) async fn look_for_drained(&self, targets: &BTreeSet<Ref>) -> Result<(), StepError> {
+        let leaving = self.ids(targets)?;
+        let health = self.aws().target_health(self.id()?).await?;
+        let draining: Vec<&str> = health
+            .iter()
+            .filter(|target| leaving.contains(&target.id) && target.state == "draining")
+            .map(|target| target.id.as_str())
+            .collect();
+        if draining.is_empty() {
+            return Ok(());
+        }
+        Err(StepError::Waiting(format!("{} still drains {}", self.step.node, draining.join(", "))))
+    }
+
+    /// Whether an instance among the targets is still starting, so that AWS will take it soon.
+    pub(super) async fn starting(&self, targets: &BTreeSet<Ref>) -> bool {
+        let Ok(ids) = self.ids(targets) else { return false };
+        let found = self.aws().instances(&ids).await.unwrap_or_default();
+        found.iter().any(|instance| instance.state == "pending")
+    }
+}
+
+fn not_registered(id: &str) -> TargetHealth {
+    TargetHealth {
+        id: id.to_owned(),
+        port: 0,
+        state: "unused".to_owned(),
+        reason: Some("Target.NotRegistered".to_owned()),
+        description: None,
+    }
+}
+
+/// Whether waiting does not help: the instance is stopped or gone, or its address cannot be used.
+fn hopeless(target: &TargetHealth) -> bool {
+    matches!(target.reason.as_deref(), Some("Target.InvalidState" | "Target.IpUnusable"))
+}

@@ -1,0 +1,65 @@
+//! Pacing: when to look or try again, and when to give up.
+
+use std::time::Duration;
+
+use tfplugin::provider::Stop;
+use tokio::time::Instant;
+
+use super::run::StepError;
+
+/// The first pause between two looks; the next are longer, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// The longest pause between two looks.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// What a call that AWS refuses for a while gets even when the deadline is near or over, so that what a failed
+/// replacement left can still be cleaned up.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// How long an operation may take, and whether it should end early.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// When the operation's timeout is over.
+    pub(crate) deadline: Instant,
+    /// Cancelled when the user asks to stop.
+    pub(crate) stop: Stop,
+}
+
+/// The pauses of one step.
+pub(crate) struct Pauses<'a> {
+    limits: &'a Limits,
+    started: Instant,
+    next: Duration,
+}
+
+impl Limits {
+    /// The pauses of a step that starts now.
+    pub(crate) fn pauses(&self) -> Pauses<'_> {
+        Pauses { limits: self, started: Instant::now(), next: FIRST_PAUSE }
+    }
+}
+
+impl Pauses<'_> {
+    /// Pauses before another look at something that takes its time, until the deadline.
+    pub(crate) async fn look_again(&mut self, missing: StepError) -> Result<(), StepError> {
+        self.pause(self.limits.deadline, missing).await
+    }
+
+    /// Pauses before another try of a call that AWS refuses for a while, at most for `allowed` since the first.
+    pub(crate) async fn try_again(&mut self, allowed: Duration, error: StepError) -> Result<(), StepError> {
+        let last = self.limits.deadline.max(self.started + GRACE);
+        self.pause(self.started.checked_add(allowed).map_or(last, |end| end.min(last)), error).await
+    }
+
+    /// Sleeps for about the next pause, so that many resources of one apply do not ask all at once.
+    async fn pause(&mut self, last: Instant, missing: StepError) -> Result<(), StepError> {
+        let jittered = self.next.mul_f64(0.9 + 0.2 * fastrand::f64());
+        if Instant::now() + jittered > last {
+            return Err(StepError::Deadline(Box::new(missing)));
+        }
+        self.next = (self.next * 5 / 4).min(LONGEST_PAUSE);
+        tokio::select! {
+            () = self.limits.stop.cancelled() => Err(StepError::Stopped),
+            () = tokio::time::sleep(jittered) => Ok(()),
+        }
+    }
+}
