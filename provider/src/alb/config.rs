@@ -418,7 +418,7 @@ mod tests {
         assert_eq!((config.api.health_check.timeout, config.broadcaster.health_check.timeout), (5, 10));
         assert_eq!(config.access_logs, Some(Logs { bucket: "my-logs".to_owned(), prefix: String::new() }));
         assert_eq!(config.on_unhealthy, OnUnhealthy::Warn);
-        let minutes = |minutes| Duration::from_secs(60 * minutes);
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         assert_eq!(config.timeouts, Timeouts { create: minutes(90), update: minutes(15), delete: minutes(15) });
     }
 

@@ -1,0 +1,1 @@
+"""A local AWS for tests: moto's server, with the AWS semantics that moto lacks put back."""

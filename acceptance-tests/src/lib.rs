@@ -1,0 +1,37 @@
+//! What an acceptance test stands on: real Terraform or OpenTofu, our provider, and a local AWS with a proxy before it.
+//!
+//! ```text
+//! terraform / tofu -> provider -> proxy (logs, delays, breaks calls) -> moto with AWS's semantics put back
+//!                                 test ---- looks, and changes things behind the provider's back ----^
+//! ```
+//!
+//! Every test works in an AWS account of its own ([`Account`]) on one server per test process, so tests neither
+//! collide nor wait for one another.
+#![allow(clippy::expect_used, clippy::panic, reason = "a step of a test that fails is a failed test")]
+
+mod calls;
+mod faults;
+mod local_aws;
+mod proxy;
+mod terraform;
+mod tools;
+
+pub use calls::Call;
+pub use faults::{Fault, Rule};
+pub use local_aws::{Account, AwsError, Seed};
+pub use proxy::Proxy;
+pub use terraform::{Output, Workspace};
+pub use tools::{Cli, Failure, Result};
+
+/// Runs a test once with every CLI on this machine, each time in a fresh account and an empty workspace.
+///
+/// # Panics
+///
+/// When something the test needs is missing, with what to do about it.
+pub fn with_each_cli(test: impl Fn(&Account, &Workspace)) {
+    for cli in Cli::all().expect("a CLI to test with") {
+        let account = Account::new().expect("an AWS account");
+        let workspace = Workspace::new(&cli, &account).expect("a workspace");
+        test(&account, &workspace);
+    }
+}

@@ -1,0 +1,188 @@
+//! The programs a test needs besides its own: terraform or tofu, Python with moto, and the provider's binary.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::{env, fmt};
+
+const PROVIDER: &str = "terraform-provider-codestream";
+const REQUIREMENTS: &str = include_str!("../requirements.txt");
+
+/// Why the surroundings of a test could not be set up: what was missing or failed, and what to do about it.
+#[derive(Clone)]
+pub struct Failure(String);
+
+/// The result of setting something up.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    /// A failure with this message.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+
+    /// For `map_err`: says what was being done when the error came.
+    pub(crate) fn during<E: Error>(what: &str) -> impl FnOnce(E) -> Self {
+        move |error| Self(format!("{what}: {error}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+// Tests show failures through `expect`, that is with `Debug`: the message must stay readable there.
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Failure {}
+
+/// A program that runs HCL.
+#[derive(Clone, Debug)]
+pub struct Cli {
+    /// `terraform` or `tofu`.
+    pub name: &'static str,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl Cli {
+    /// Every CLI on the `PATH`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn all() -> Result<Vec<Self>> {
+        let found: Vec<Self> =
+            ["terraform", "tofu"].into_iter().filter_map(|name| find(name).map(|path| Self { name, path })).collect();
+        if found.is_empty() {
+            return Err(Failure::new(
+                "neither `terraform` nor `tofu` is on the PATH, and the tests run them for real; get one from \
+                 https://developer.hashicorp.com/terraform/install or https://opentofu.org/docs/intro/install",
+            ));
+        }
+        Ok(found)
+    }
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
+}
+
+/// The root of this repository.
+pub(crate) fn workspace_root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
+}
+
+/// Where the local AWS keeps its virtual environment and its log: `target/local-aws`.
+pub(crate) fn local_aws_directory() -> Result<PathBuf> {
+    // We run as target/<profile>/demo or target/<profile>/deps/acc-<hash>.
+    let program = env::current_exe().map_err(Failure::during("finding this program"))?;
+    let target = program
+        .ancestors()
+        .skip(1)
+        .find(|directory| !directory.ends_with("deps"))
+        .and_then(Path::parent)
+        .ok_or_else(|| Failure::new(format!("{} is not in a target directory", program.display())))?;
+    let directory = target.join("local-aws");
+    fs::create_dir_all(&directory).map_err(Failure::during("creating target/local-aws"))?;
+    Ok(directory)
+}
+
+/// Python with the packages of `requirements.txt`, in a virtual environment that the first caller makes.
+pub(crate) fn python() -> Result<PathBuf> {
+    let directory = local_aws_directory()?;
+    let lock = File::create(directory.join("lock")).map_err(Failure::during("creating target/local-aws/lock"))?;
+    // Other test processes wait here while one installs.
+    lock.lock().map_err(Failure::during("locking target/local-aws/lock"))?;
+    let environment = directory.join("venv");
+    let python = environment.join("bin/python");
+    let installed = environment.join("installed-requirements.txt");
+    if fs::read_to_string(&installed).is_ok_and(|text| text == REQUIREMENTS) {
+        return Ok(python);
+    }
+    if environment.exists() {
+        fs::remove_dir_all(&environment).map_err(Failure::during("removing an outdated target/local-aws/venv"))?;
+    }
+    let system = find("python3").ok_or_else(|| {
+        Failure::new(
+            "`python3` is not on the PATH; the local AWS is written in it (on Debian: apt-get install python3)",
+        )
+    })?;
+    run(
+        Command::new(&system).args(["-c", "import sys; sys.exit(sys.version_info < (3, 11))"]),
+        "the local AWS needs Python 3.11 or newer",
+    )?;
+    run(
+        Command::new(&system).args(["-m", "venv"]).arg(&environment),
+        "Python could not make a virtual environment (on Debian: apt-get install python3-venv)",
+    )?;
+    run(
+        Command::new(&python)
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--require-hashes",
+                "--requirement",
+            ])
+            .arg(workspace_root().join("acceptance-tests/requirements.txt")),
+        "pip could not install the local AWS; it needs a package index, on the network or configured for pip",
+    )?;
+    fs::write(&installed, REQUIREMENTS).map_err(Failure::during("writing to target/local-aws/venv"))?;
+    Ok(python)
+}
+
+fn run(command: &mut Command, advice: &str) -> Result<()> {
+    let output = command.output().map_err(Failure::during(advice))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{advice}\n{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr))))
+}
+
+/// The provider's binary, brought up to date once in this process.
+pub(crate) fn provider() -> Result<PathBuf> {
+    static BINARY: OnceLock<Result<PathBuf>> = OnceLock::new();
+    BINARY.get_or_init(build_provider).clone()
+}
+
+fn build_provider() -> Result<PathBuf> {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // The whole workspace with a test target selects the features that `cargo test` selects. The package alone would
+    // select fewer and compile the AWS SDK a second time.
+    cargo.current_dir(workspace_root()).args([
+        "build",
+        "--workspace",
+        "--bin",
+        PROVIDER,
+        "--test",
+        "acc",
+        "--message-format=json-render-diagnostics",
+    ]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let output = cargo.output().map_err(Failure::during("starting cargo to build the provider"))?;
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        return Err(Failure::new(format!("the provider does not build:\n{errors}")));
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == PROVIDER)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .ok_or_else(|| Failure::new("cargo built the provider but named no binary"))
+}

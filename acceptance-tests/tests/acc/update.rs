@@ -1,0 +1,107 @@
+//! Changes to a stack that exists: in place, and back to the defaults.
+
+use acceptance_tests::{Account, Workspace, with_each_cli};
+use serde_json::{Value, json};
+
+use crate::stack;
+
+/// Applies a changed configuration, and checks that the load balancer is still the same and nothing is left to do.
+#[track_caller]
+fn change(aws: &Account, workspace: &Workspace, configuration: &str) {
+    let before = stack::load_balancer(aws);
+    workspace.write("main.tf", configuration);
+    workspace.plan().expect_changes();
+    assert_eq!(workspace.planned()["resource_changes"][0]["change"]["actions"], json!(["update"]));
+    workspace.apply().expect_success();
+    assert_eq!(stack::load_balancer(aws)["LoadBalancerArn"], before["LoadBalancerArn"]);
+    workspace.plan().expect_no_changes();
+}
+
+#[test]
+fn attributes_change_in_place_and_go_back_to_their_defaults_when_removed() {
+    with_each_cli(|aws, workspace| {
+        let seed = aws.seed();
+        workspace.write("main.tf", &stack::http(seed, ""));
+        workspace.apply().expect_success();
+
+        let changed = "idle_timeout = 120\ndrop_invalid_header_fields = false\nhealth_check = { interval = 20 }";
+        change(aws, workspace, &stack::http(seed, changed));
+        let attributes = stack::attributes(aws);
+        assert_eq!(attributes["idle_timeout.timeout_seconds"], "120");
+        assert_eq!(attributes["routing.http.drop_invalid_header_fields.enabled"], "false");
+        assert_eq!(stack::listeners(aws)[0]["group"]["interval"], 20);
+
+        change(aws, workspace, &stack::http(seed, ""));
+        let attributes = stack::attributes(aws);
+        assert_eq!(attributes["idle_timeout.timeout_seconds"], "300");
+        assert_eq!(attributes["routing.http.drop_invalid_header_fields.enabled"], "true");
+        assert_eq!(stack::listeners(aws)[0]["group"]["interval"], 15);
+    });
+}
+
+#[test]
+fn instances_and_sources_are_added_and_removed_in_place() {
+    with_each_cli(|aws, workspace| {
+        let seed = aws.seed();
+        workspace.write("main.tf", &stack::http(seed, ""));
+        workspace.apply().expect_success();
+        let targets = || -> Vec<String> {
+            let group = &stack::listeners(aws)[0]["group"];
+            let mut ids: Vec<String> = stack::list(group, "targets").iter().map(|one| stack::text(&one[0])).collect();
+            ids.sort_by_key(|id| seed.instance_ids.iter().position(|known| known == id));
+            ids
+        };
+
+        let more = format!("instance_ids = {}\nclient_cidr_blocks = [\"192.0.2.0/24\"]", json!(seed.instance_ids));
+        change(aws, workspace, &stack::http(seed, &more));
+        assert_eq!(targets(), seed.instance_ids);
+        let rules = stack::rules(aws);
+        assert!(rules.contains(&"from 192.0.2.0/24 tcp 80-80".to_owned()), "{rules:?}");
+        assert!(!rules.iter().any(|rule| rule.contains("198.51.100.0/24")), "{rules:?}");
+
+        change(aws, workspace, &stack::http(seed, ""));
+        assert_eq!(targets(), seed.instance_ids[..1]);
+    });
+}
+
+#[test]
+fn http_becomes_https_in_place() {
+    with_each_cli(|aws, workspace| {
+        let seed = aws.seed();
+        workspace.write("main.tf", &stack::http(seed, ""));
+        workspace.apply().expect_success();
+        change(aws, workspace, &stack::https(seed, ""));
+        let ports: Vec<Value> = stack::listeners(aws).iter().map(|one| json!([one["port"], one["protocol"]])).collect();
+        assert_eq!(ports, [json!([443, "HTTPS"]), json!([12443, "HTTPS"])]);
+        let groups = aws.call("elbv2", "describe_target_groups", json!({}));
+        assert_eq!(stack::list(&groups, "TargetGroups").len(), 2, "the cleartext target groups are gone");
+    });
+}
+
+#[test]
+fn the_certificate_is_rotated_in_place_on_both_listeners() {
+    with_each_cli(|aws, workspace| {
+        let seed = aws.seed();
+        workspace.write("main.tf", &stack::https(seed, ""));
+        workspace.apply().expect_success();
+        let rotated = stack::https(seed, "").replace(&seed.certificate_arn, &seed.issued_certificate_arn);
+        change(aws, workspace, &rotated);
+        for listener in stack::listeners(aws) {
+            assert_eq!(listener["certificate"], json!(seed.issued_certificate_arn));
+        }
+    });
+}
+
+#[test]
+fn a_load_balancer_that_somebody_deleted_is_created_again() {
+    with_each_cli(|aws, workspace| {
+        workspace.write("main.tf", &stack::http(aws.seed(), ""));
+        workspace.apply().expect_success();
+        let arn = stack::load_balancer(aws)["LoadBalancerArn"].clone();
+        aws.call("elbv2", "delete_load_balancer", json!({ "LoadBalancerArn": arn }));
+        workspace.plan().expect_changes();
+        workspace.apply().expect_success();
+        assert_ne!(stack::load_balancer(aws)["LoadBalancerArn"], arn);
+        workspace.plan().expect_no_changes();
+    });
+}

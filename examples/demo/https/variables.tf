@@ -1,0 +1,24 @@
+variable "subnet_ids" {
+  description = "Two public subnets in different Availability Zones, one of them in the zone of the instance."
+  type        = set(string)
+}
+
+variable "instance_ids" {
+  description = "The instance that runs CodeStream On-Prem."
+  type        = set(string)
+}
+
+variable "instance_cidr_blocks" {
+  description = "The addresses from which the instance itself reaches the load balancer."
+  type        = set(string)
+}
+
+variable "certificate_arn" {
+  description = "An issued ACM certificate that covers the host name."
+  type        = string
+}
+
+variable "hostname" {
+  description = "The name under which clients reach CodeStream."
+  type        = string
+}
