@@ -277,7 +277,7 @@ def modify_listener(original: Any, self: Backend, arguments: dict[str, Any]) -> 
         check_port(balancer, arguments["port"], but=listener)
     self._validate_actions([models.FakeAction(action) for action in arguments["actions"] or []])
     check_association(self, balancer.arn, arguments["actions"] or [])
-    extra = [arn for arn in listener.certificates[1:] if arn not in given]
+    extra = listener.certificates[1:]
     original(self, **arguments)
     if protocol == "HTTP":
         listener.certificate, listener.certificates, listener.ssl_policy = None, [], None
@@ -298,11 +298,20 @@ def describe_listeners(original: Any, self: Backend, arguments: dict[str, Any]) 
 
 @replaces(Backend)
 def add_listener_certificates(original: Any, self: Backend, arguments: dict[str, Any]) -> Any:
-    """Adding a certificate that the listener has changes nothing."""
+    """Adding a certificate that is in the list changes nothing; the default one is not in the list by itself."""
     listener = self.describe_listeners(None, [arguments["arn"]])[0]
     check_certificates(self, listener.protocol, [item["CertificateArn"] for item in arguments["certificates"]])
-    new = [item for item in arguments["certificates"] if item["CertificateArn"] not in listener.certificates]
+    new = [item for item in arguments["certificates"] if item["CertificateArn"] not in listener.certificates[1:]]
     return original(self, arguments["arn"], new)
+
+
+@replaces(Backend)
+def remove_listener_certificates(original: Any, self: Backend, arguments: dict[str, Any]) -> Any:
+    """Removes from the list only: the default certificate stays, even when it is in the list, too."""
+    listener = self.describe_listeners(None, [arguments["arn"]])[0]
+    gone = [item["CertificateArn"] for item in arguments["certificates"]]
+    default, extra = listener.certificates[:1], listener.certificates[1:]
+    listener.certificates = default + [arn for arn in extra if arn not in gone]
 
 
 @replaces(Backend)

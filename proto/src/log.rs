@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 use std::sync::{PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -167,24 +168,8 @@ fn level_name(level: Level) -> &'static str {
 
 /// The only form of a time that core takes: UTC, with exactly six digits of a second.
 fn timestamp(time: SystemTime) -> String {
-    let elapsed = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (elapsed.as_secs() / 86_400, elapsed.as_secs() % 86_400);
-    let (year, month, day) = date(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", elapsed.subsec_micros())
-}
-
-/// The Gregorian date, a number of days after 1970-01-01. Counts in years that begin on the first of March, so that
-/// the leap day is the last of its year, and in eras of 400 years, which are all of one length.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+    let time = OffsetDateTime::from(time);
+    format!("{}T{:02}:{:02}:{:02}.{:06}Z", time.date(), time.hour(), time.minute(), time.second(), time.microsecond())
 }
 
 #[cfg(test)]

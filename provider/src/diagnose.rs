@@ -50,9 +50,13 @@ pub(crate) fn failed(verb: &str, stack: &str, error: &AwsError) -> Diagnostics {
 /// A name of the stack is somebody else's.
 pub(crate) fn taken(diagnostics: &mut Diagnostics, node: &NodeId, taken: &Taken, stack: &str) {
     let remedy = if taken.finished {
-        format!("It belongs to a finished stack of this name. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise choose another name.")
+        format!(
+            "It belongs to a finished stack of this name. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise choose another name."
+        )
     } else if *node == NodeId::LoadBalancer {
-        format!("This resource did not make it. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise choose another name.")
+        format!(
+            "This resource did not make it. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise choose another name."
+        )
     } else {
         "This resource did not make it. Rename or remove it, or change what makes the stack need it.".to_owned()
     };
@@ -61,7 +65,11 @@ pub(crate) fn taken(diagnostics: &mut Diagnostics, node: &NodeId, taken: &Taken,
         NodeId::Record(_) => Path::of("dns_record"),
         NodeId::Listener(_) | NodeId::RulesIn(_) => Path::root(),
     };
-    diagnostics.error_at(path, format!("The {node} of {stack} exists already"), format!("{} exists in AWS. {remedy}", taken.id));
+    diagnostics.error_at(
+        path,
+        format!("The {node} of {stack} exists already"),
+        format!("{} exists in AWS. {remedy}", taken.id),
+    );
 }
 
 /// Refuses to replace a target group that somebody else's listener or rule uses.
@@ -71,7 +79,10 @@ pub(crate) fn refuse_foreign(wanted: &Desired, found: &Found) -> Result<(), Diag
         for group in foreign.uses.iter().filter(|group| !wanted.nodes.contains_key(*group)) {
             diagnostics.error(
                 format!("The {group} would be replaced, but others use it"),
-                format!("{} ({}) refers to it, and is not managed by this resource. Point it elsewhere first.", foreign.what, foreign.arn),
+                format!(
+                    "{} ({}) refers to it, and is not managed by this resource. Point it elsewhere first.",
+                    foreign.what, foreign.arn
+                ),
             );
         }
     }
@@ -84,7 +95,10 @@ pub(crate) fn warn_of_foreign(observed: &Observed) -> Diagnostics {
     for foreign in &observed.foreign {
         diagnostics.warning(
             "Something of others goes with the load balancer",
-            format!("{} ({}) is not managed by this resource, and AWS deletes it with the load balancer.", foreign.what, foreign.arn),
+            format!(
+                "{} ({}) is not managed by this resource, and AWS deletes it with the load balancer.",
+                foreign.what, foreign.arn
+            ),
         );
     }
     diagnostics
@@ -94,7 +108,8 @@ pub(crate) fn warn_of_foreign(observed: &Observed) -> Diagnostics {
 pub(crate) fn outcome(operation: Operation, stack: &str, outcome: &Outcome, lenient: bool) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
     for (step, error) in &outcome.failed {
-        let severity = if lenient && is_unhealthy(error) && !outcome.put_back { Severity::Warning } else { Severity::Error };
+        let severity =
+            if lenient && is_unhealthy(error) && !outcome.put_back { Severity::Warning } else { Severity::Error };
         diagnostics.push(failed_step(operation, stack, step, error, severity));
     }
     if !outcome.skipped.is_empty() {
@@ -102,7 +117,10 @@ pub(crate) fn outcome(operation: Operation, stack: &str, outcome: &Outcome, leni
         let stopped = outcome.failed.is_empty() || outcome.failed.iter().any(|(_, error)| *error == StepError::Stopped);
         let cause = if stopped { "the operation was stopped" } else { "of the errors above" };
         let summary = format!("Not everything of {stack} was done");
-        let detail = format!("Because {cause}, this was not done:\n{}\nWhat exists is in the state. Apply again to go on from here.", skipped.join("\n"));
+        let detail = format!(
+            "Because {cause}, this was not done:\n{}\nWhat exists is in the state. Apply again to go on from here.",
+            skipped.join("\n")
+        );
         let severity = if diagnostics.has_errors() || stopped { Severity::Error } else { Severity::Warning };
         diagnostics.push(Diagnostic { severity, summary, detail, path: Path::root() });
     }
@@ -156,9 +174,13 @@ fn detail(step: &Step, error: &StepError) -> String {
             format!("The load balancer does not get the answers it asks for:\n{}\n", each.join("\n"))
         }
         StepError::Waiting(what) => format!("{what}."),
-        StepError::Broken(reason) => format!("AWS could not set the load balancer up: {reason} Destroy the stack, or apply again to replace it."),
+        StepError::Broken(reason) => {
+            format!("AWS could not set the load balancer up: {reason} Destroy the stack, or apply again to replace it.")
+        }
         StepError::Taken { what, id } => {
-            format!("The {what} exists already as {id}, and this resource did not make it. Rename or remove it, or import the stack it belongs to.")
+            format!(
+                "The {what} exists already as {id}, and this resource did not make it. Rename or remove it, or import the stack it belongs to."
+            )
         }
         StepError::TakenOver(id) => format!(
             "Another apply of a stack of this name has taken over {id} while this one ran. Only one Terraform resource can manage a stack: remove this one, or choose another name."
@@ -174,11 +196,19 @@ fn explain(target: &TargetHealth) -> String {
     let TargetHealth { id, port, state, reason, description } = target;
     let reason = reason.as_deref().unwrap_or_default();
     let remedy = match reason {
-        "Target.ResponseCodeMismatch" => "the host answers with another status than health_check.matcher allows; check health_check.path and the service behind it",
-        "Target.Timeout" => "the host does not answer in time; check that the service listens on this port and that the instance's security group lets the load balancer in",
-        "Target.FailedHealthChecks" => "no connection, or a broken answer; check that the service listens on this port, with TLS where the protocol is HTTPS, and that the instance's security group lets the load balancer in",
+        "Target.ResponseCodeMismatch" => {
+            "the host answers with another status than health_check.matcher allows; check health_check.path and the service behind it"
+        }
+        "Target.Timeout" => {
+            "the host does not answer in time; check that the service listens on this port and that the instance's security group lets the load balancer in"
+        }
+        "Target.FailedHealthChecks" => {
+            "no connection, or a broken answer; check that the service listens on this port, with TLS where the protocol is HTTPS, and that the instance's security group lets the load balancer in"
+        }
         "Target.InvalidState" => "the instance is stopped or terminated; start it, or take it out of instance_ids",
-        "Target.NotInUse" => "the load balancer does not serve the instance's availability zone; add a subnet of that zone to subnet_ids",
+        "Target.NotInUse" => {
+            "the load balancer does not serve the instance's availability zone; add a subnet of that zone to subnet_ids"
+        }
         "Target.NotRegistered" => "it is not registered; apply again",
         "Elb.InternalError" => "AWS reports an error of its own; try again",
         _ => "it has not passed a health check yet",
@@ -197,18 +227,36 @@ fn with_hint(error: &AwsError) -> String {
 
 fn hint(error: &AwsError) -> Option<String> {
     let text = match error.code.as_str() {
-        "TooManyLoadBalancers" | "TooManyTargetGroups" | "TooManyListeners" | "TooManyCertificates" | "TooManyTargets"
-        | "TooManyTags" | "TooManyUniqueTargetGroupsPerLoadBalancer" | "TooManyRegistrationsForTargetId"
-        | "RulesPerSecurityGroupLimitExceeded" | "SecurityGroupLimitExceeded" | "ResourceLimitExceeded" => {
+        "TooManyLoadBalancers"
+        | "TooManyTargetGroups"
+        | "TooManyListeners"
+        | "TooManyCertificates"
+        | "TooManyTargets"
+        | "TooManyTags"
+        | "TooManyUniqueTargetGroupsPerLoadBalancer"
+        | "TooManyRegistrationsForTargetId"
+        | "RulesPerSecurityGroupLimitExceeded"
+        | "SecurityGroupLimitExceeded"
+        | "ResourceLimitExceeded" => {
             "A quota of the account is used up. Remove what is not needed, or ask for more under Service Quotas."
         }
-        "TargetGroupAssociationLimit" => "A target group can serve only one load balancer; another one uses it already.",
-        "UnsupportedCertificate" => "The certificate is not issued, or its key type is not supported. Check its status in ACM.",
+        "TargetGroupAssociationLimit" => {
+            "A target group can serve only one load balancer; another one uses it already."
+        }
+        "UnsupportedCertificate" => {
+            "The certificate is not issued, or its key type is not supported. Check its status in ACM."
+        }
         "CertificateNotFound" => "It does not exist in this region and account, or has expired.",
-        "OperationNotPermitted" => "The load balancer may be protected against deletion: set enable_deletion_protection to false and apply first.",
-        "InvalidConfigurationRequest" => "Check the bucket of the logs: it must be in this region, with a policy that lets Elastic Load Balancing write.",
+        "OperationNotPermitted" => {
+            "The load balancer may be protected against deletion: set enable_deletion_protection to false and apply first."
+        }
+        "InvalidConfigurationRequest" => {
+            "Check the bucket of the logs: it must be in this region, with a policy that lets Elastic Load Balancing write."
+        }
         "DependencyViolation" => "Something still uses the object. Remove that use, and apply again.",
-        AwsError::NO_ANSWER => "The call got no answer, so it may have taken effect. Check the network, and apply again: what exists will be found.",
+        AwsError::NO_ANSWER => {
+            "The call got no answer, so it may have taken effect. Check the network, and apply again: what exists will be found."
+        }
         _ if error.class() == ErrorClass::Denied => {
             return Some(format!("Allow the action {} for these credentials, or use others.", error.operation));
         }

@@ -12,6 +12,7 @@
 
 mod alb;
 mod aws;
+mod certificate;
 mod diagnose;
 mod duration;
 mod provider;

@@ -70,12 +70,20 @@ async fn create(aws: Arc<dyn Aws>, planned: &Value, stop: Stop) -> Result<ApplyR
     Ok(change.respond(Operation::Create, planned, outcome, config.on_unhealthy))
 }
 
-async fn update(aws: Arc<dyn Aws>, prior: &Value, planned: &Value, private: &[u8], stop: Stop) -> Result<ApplyResponse, Diagnostics> {
+async fn update(
+    aws: Arc<dyn Aws>,
+    prior: &Value,
+    planned: &Value,
+    private: &[u8],
+    stop: Stop,
+) -> Result<ApplyResponse, Diagnostics> {
     let config = known_config(planned)?;
     let private = Private::decode(private);
     let failed = |error: AwsError| diagnose::failed("update", &config.name, &error);
     let owner = owner_of(aws.as_ref(), prior, &private).await.map_err(failed)?;
-    let mut found = find_known(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, Some(&config)).await.map_err(failed)?;
+    let mut found = find_known(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, Some(&config))
+        .await
+        .map_err(failed)?;
     if let Some(groups) = &config.security_group_ids {
         found.release(groups);
     }
@@ -127,7 +135,13 @@ impl Change {
     }
 
     /// The answer for an outcome. What exists is in it, whatever failed.
-    fn respond(&self, operation: Operation, base: &Value, outcome: Outcome, on_unhealthy: OnUnhealthy) -> ApplyResponse {
+    fn respond(
+        &self,
+        operation: Operation,
+        base: &Value,
+        outcome: Outcome,
+        on_unhealthy: OnUnhealthy,
+    ) -> ApplyResponse {
         let lenient = on_unhealthy == OnUnhealthy::Warn;
         let diagnostics = diagnose::outcome(operation, &self.owner.stack, &outcome, lenient);
         let exists = outcome.observed.nodes.keys().any(|id| !matches!(id, NodeId::Record(_)));
@@ -169,4 +183,3 @@ fn refuse_taken(wanted: &Desired, found: &Found, stack: &str) -> Result<(), Diag
     }
     if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics) }
 }
-

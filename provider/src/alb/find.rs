@@ -72,7 +72,8 @@ pub(crate) async fn find_known(
         vpc: vpc(state, private),
         listener_rules: changing,
     };
-    let names_group = sought.known.values().any(|role| *role == LOAD_BALANCER) && sought.known.keys().any(|id| id.starts_with("sg-"));
+    let names_group =
+        sought.known.values().any(|role| *role == LOAD_BALANCER) && sought.known.keys().any(|id| id.starts_with("sg-"));
     if names_group || purpose == Purpose::Read && !private.imported {
         sought.security_groups.clear();
     }
@@ -109,7 +110,10 @@ pub(crate) async fn find_names(aws: &dyn Aws, config: &Config, owner: &Owner, vp
 
 fn add_records(sought: &mut Vec<SoughtRecord>, config: Option<&Config>, known: bool) {
     for record in config.map(records).unwrap_or_default() {
-        if !sought.iter().any(|other| (&other.zone_id, &other.name, other.kind) == (&record.zone_id, &record.name, record.kind)) {
+        if !sought
+            .iter()
+            .any(|other| (&other.zone_id, &other.name, other.kind) == (&record.zone_id, &record.name, record.kind))
+        {
             sought.push(SoughtRecord { zone_id: record.zone_id, name: record.name, kind: record.kind, known });
         }
     }
@@ -137,7 +141,11 @@ fn known(state: &Value, private: &Private, roles: &AlbRoles) -> BTreeMap<String,
 /// The VPC as kept beside the state, else by the state's id alone.
 fn vpc(state: &Value, private: &Private) -> VpcInfo {
     let known = private.vpc();
-    if known.id.is_empty() { VpcInfo { id: state.get("vpc_id").as_str().unwrap_or_default().to_owned(), ..known } } else { known }
+    if known.id.is_empty() {
+        VpcInfo { id: state.get("vpc_id").as_str().unwrap_or_default().to_owned(), ..known }
+    } else {
+        known
+    }
 }
 
 /// Takes over what an interrupted create of the same stack has left: its objects carry this create's id from
@@ -159,4 +167,3 @@ pub(crate) async fn take_over(aws: &dyn Aws, owner: &Owner, found: &mut Found) -
     }
     Ok(())
 }
-

@@ -71,7 +71,7 @@ pub(crate) const HOSTNAME: Check = Check::Form(
 );
 /// The id of a hosted zone in Route 53.
 pub(crate) const ZONE_ID: Check =
-    Check::Form("must be the id of a hosted zone, `Z` and up to 31 capital letters and digits", |value| {
+    Check::Form("must be the id of a hosted zone, at most 32 capital letters and digits", |value| {
         judge(value, zone_id_fault, |text| text.trim().rsplit('/').next().unwrap_or_default().to_owned())
     });
 /// The path of a health check.
@@ -217,9 +217,8 @@ fn bare_hostname(text: &str) -> String {
 }
 
 fn zone_id_fault(text: &str) -> Option<&'static str> {
-    let is_id = text.starts_with('Z')
-        && (2..=32).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    let is_id =
+        (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
     (!is_id).then_some("it is no id of a hosted zone")
 }
 

@@ -7,6 +7,7 @@
 //! | `resolve`, `config` | the configuration with its defaults, as values and as plain types |
 //! | `desired` | the graph of AWS objects that it asks for |
 //! | `plan` | the planned state |
+//! | `preflight` | what AWS says of a configuration before anything is touched |
 //! | `find`, `import` | looking for what is there, and what of it an import takes over |
 //! | `apply` | creating, changing and deleting |
 //! | `state`, `topology`, `services_config` | the state for a graph |
@@ -19,6 +20,7 @@ mod find;
 mod forms;
 mod import;
 mod plan;
+mod preflight;
 mod private;
 mod resolve;
 #[cfg(test)]
@@ -30,13 +32,16 @@ mod tags;
 mod topology;
 mod validate;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use tfplugin::diagnostics::Diagnostics;
 use tfplugin::path::Path;
 use tfplugin::provider::{
-    ApplyRequest, ApplyResponse, ImportRequest, Imported, PlanRequest, PlanResponse, ReadRequest, ReadResponse, Resource,
+    ApplyRequest, ApplyResponse, ImportRequest, Imported, PlanRequest, PlanResponse, ReadRequest, ReadResponse,
+    Resource,
 };
 use tfplugin::schema::Schema;
 use tfplugin::value::Value;
@@ -51,12 +56,14 @@ pub(crate) struct Alb {
     settings: Shared,
     schema: Schema,
     identity: Schema,
+    /// The load balancers that this process has refreshed.
+    read: Mutex<BTreeSet<String>>,
 }
 
 impl Alb {
     /// The resource type, with the provider's settings.
     pub(crate) fn new(settings: Shared) -> Self {
-        Self { settings, schema: schema::schema(), identity: schema::identity_schema() }
+        Self { settings, schema: schema::schema(), identity: schema::identity_schema(), read: Mutex::default() }
     }
 
     /// AWS, when the provider is configured.
@@ -66,18 +73,22 @@ impl Alb {
         Ok((settings, aws))
     }
 
-    /// The VPC of the wanted subnets, and with it what the plan-time checks say.
-    async fn vpc_of(&self, settings: &Settings, resolved: &Value, prior: Option<&Value>) -> Option<String> {
-        let subnets = resolved.get("subnet_ids");
-        if !resolved.get("vpc_id").is_null() || !subnets.is_wholly_known() || prior.is_some_and(|prior| prior.get("subnet_ids") == subnets) {
-            return None;
+    /// What the plan-time checks say.
+    async fn preflight(
+        &self,
+        settings: &Settings,
+        resolved: &Value,
+        prior: Option<&Value>,
+        private: &[u8],
+    ) -> preflight::Preflight {
+        let Some(aws) = &settings.aws else { return preflight::Preflight::default() };
+        let mut private = Private::decode(private);
+        if prior.is_none() {
+            // Core plans the replacement of a tainted stack as a create. What it has just read is no stranger.
+            let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+            private.objects.extend(read.iter().map(|arn| (arn.clone(), desired::LOAD_BALANCER.to_owned())));
         }
-        if settings.preflight == crate::settings::Preflight::Off {
-            return None;
-        }
-        let ids = subnets.as_list()?.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect();
-        let found = settings.aws.as_ref()?.subnets(&ids).await.ok()?;
-        found.into_iter().next().map(|subnet| subnet.vpc_id)
+        preflight::check(aws.as_ref(), resolved, prior, &private, settings.preflight, SystemTime::now()).await
     }
 }
 
@@ -114,15 +125,21 @@ impl Resource for Alb {
     async fn plan(&self, request: PlanRequest) -> PlanResponse {
         let PlanRequest { prior, config, private, .. } = request;
         let Some(config) = config else {
-            return PlanResponse { private, diagnostics: refuse_protected(prior.as_ref(), "destroyed"), ..PlanResponse::default() };
+            return PlanResponse {
+                private,
+                diagnostics: refuse_protected(prior.as_ref(), "destroyed"),
+                ..PlanResponse::default()
+            };
         };
         let settings = self.settings.get();
         let resolved = resolve::resolve(&config);
-        let vpc_id = self.vpc_of(&settings, &resolved, prior.as_ref()).await;
-        let tags_all = settings.default_tags.as_ref().map_or(Value::Unknown, |defaults| plan::tags_all(&resolved, defaults));
-        let planned = plan::planned(&resolved, prior.as_ref(), &tags_all, vpc_id.as_deref());
+        let checked = self.preflight(&settings, &resolved, prior.as_ref(), &private).await;
+        let tags_all =
+            settings.default_tags.as_ref().map_or(Value::Unknown, |defaults| plan::tags_all(&resolved, defaults));
+        let planned = plan::planned(&resolved, prior.as_ref(), &tags_all, checked.vpc_id.as_deref());
         let requires_replace = prior.as_ref().map(|prior| plan::requires_replace(&planned, prior)).unwrap_or_default();
-        let diagnostics = if requires_replace.is_empty() { Diagnostics::new() } else { refuse_protected(prior.as_ref(), "replaced") };
+        let diagnostics =
+            if requires_replace.is_empty() { Diagnostics::new() } else { refuse_protected(prior.as_ref(), "replaced") };
         PlanResponse { planned: Some(planned), requires_replace, private, diagnostics }
     }
 
@@ -138,12 +155,15 @@ impl Resource for Alb {
         let (_, aws) = self.aws()?;
         let identity = request.identity.as_ref().map(|identity| identity.get("arn").clone());
         let id = request.id.or_else(|| identity.and_then(|arn| arn.as_str().map(str::to_owned))).unwrap_or_default();
-        let key = if id.starts_with("arn:") { LoadBalancerKey::Arn(id.clone()) } else { LoadBalancerKey::Name(id.clone()) };
+        let key =
+            if id.starts_with("arn:") { LoadBalancerKey::Arn(id.clone()) } else { LoadBalancerKey::Name(id.clone()) };
         let found = aws.load_balancer(&key).await.map_err(|error| diagnose::failed("import", &id, &error))?;
         let Some(info) = found.filter(|info| info.kind == "application") else {
             return Err(Diagnostics::of_error(
                 "No such load balancer",
-                format!("There is no Application Load Balancer {id:?} in this account and region. Give the name or the ARN of one that exists."),
+                format!(
+                    "There is no Application Load Balancer {id:?} in this account and region. Give the name or the ARN of one that exists."
+                ),
             ));
         };
         let mut state = self.schema.null_object();
@@ -165,12 +185,16 @@ impl Alb {
         let failed = |error| diagnose::failed("read", &name, &error);
         let owner = find::owner_of(aws.as_ref(), &request.state, &private).await.map_err(failed)?;
         let purpose = find::Purpose::Read;
-        let found = find::find_known(aws.as_ref(), &request.state, &private, &owner, purpose, None).await.map_err(failed)?;
+        let found =
+            find::find_known(aws.as_ref(), &request.state, &private, &owner, purpose, None).await.map_err(failed)?;
         if found.observed.load_balancer.is_none() {
             return Ok(None);
         }
-        let base = if private.imported { import::completed(&request.state, &found.observed) } else { request.state.clone() };
+        let base =
+            if private.imported { import::completed(&request.state, &found.observed) } else { request.state.clone() };
         let state = state::state(&base, &found.observed);
+        let arn = state.get("arn").as_str().map(str::to_owned);
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).extend(arn);
         Ok(Some((state, Private::of(&owner.resource_id, &found.observed).encode())))
     }
 }

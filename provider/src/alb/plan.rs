@@ -24,9 +24,12 @@ pub(crate) fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value,
     if planned.get("vpc_id").is_null() {
         planned.put("vpc_id", vpc_id.map_or_else(|| kept(prior, "vpc_id"), Value::from));
     }
-    let own_group = planned.get("security_group_ids").is_null();
-    let group = if planned.get("security_group_ids").is_unknown() { Value::Unknown } else { kept(prior, "security_group_id") };
-    planned.put("security_group_id", if own_group || group.is_unknown() { group } else { Value::Null });
+    let group = match planned.get("security_group_ids") {
+        Value::Null => kept(prior, "security_group_id"),
+        Value::Unknown => Value::Unknown,
+        _ => Value::Null,
+    };
+    planned.put("security_group_id", group);
     let names = group_names(&planned, prior);
     for role in Role::ALL {
         let mut endpoint = planned.get(role.name()).clone();
@@ -65,7 +68,13 @@ fn group_names(planned: &Value, prior: Option<&Value>) -> Option<GroupNames> {
             let same = endpoint_protocol(prior, name) == Some((i64::from(port), config.protocol.name().to_owned()));
             same.then(|| name.to_owned())
         });
-        let derived = || if config.name.starts_with(UNKNOWN) { UNKNOWN.to_owned() } else { group_name(&config.name, role, port, config.protocol) };
+        let derived = || {
+            if config.name.starts_with(UNKNOWN) {
+                UNKNOWN.to_owned()
+            } else {
+                group_name(&config.name, role, port, config.protocol)
+            }
+        };
         (role, last.unwrap_or_else(derived))
     };
     Some(Role::ALL.into_iter().map(name).collect())

@@ -60,7 +60,8 @@ mod tests {
     use super::*;
 
     fn state(protocol: &str, api: i64, broadcaster: i64) -> Value {
-        let endpoint = |port: i64| Value::object([("listener_port", Value::from(port)), ("target_port", Value::from(port))]);
+        let endpoint =
+            |port: i64| Value::object([("listener_port", Value::from(port)), ("target_port", Value::from(port))]);
         let mut state = Value::object([
             ("hostname", Value::from("codestream.example.com")),
             ("protocol", Value::from(protocol)),

@@ -64,7 +64,9 @@ impl View<'_> {
             state.put("security_group_ids", Value::set(balancer.security_groups.iter().map(ToString::to_string)));
         }
         let attributes = &balancer.attributes;
-        for (argument, key) in [("idle_timeout", "idle_timeout.timeout_seconds"), ("client_keep_alive", "client_keep_alive.seconds")] {
+        for (argument, key) in
+            [("idle_timeout", "idle_timeout.timeout_seconds"), ("client_keep_alive", "client_keep_alive.seconds")]
+        {
             state.put(argument, number(attributes, key));
         }
         for (argument, key) in [
@@ -88,7 +90,8 @@ impl View<'_> {
     }
 
     fn listeners(&self, state: &mut Value) {
-        let serving: Vec<&Listener> = Role::ALL.into_iter().filter_map(|role| self.listener(role)).map(|(_, listener)| listener).collect();
+        let serving: Vec<&Listener> =
+            Role::ALL.into_iter().filter_map(|role| self.listener(role)).map(|(_, listener)| listener).collect();
         if let Some(protocol) = agreed(serving.iter().map(|listener| Some(&listener.protocol))) {
             state.put("protocol", protocol);
         }
@@ -99,7 +102,8 @@ impl View<'_> {
             state.put("certificate_arn", arn);
         }
         let before = state.get("additional_certificate_arns").clone();
-        let redirects = self.observed.listeners().any(|(_, listener)| matches!(listener.action, Action::RedirectToHttps(_)));
+        let redirects =
+            self.observed.listeners().any(|(_, listener)| matches!(listener.action, Action::RedirectToHttps(_)));
         state.put("redirect_http", redirects);
         state.put("additional_certificate_arns", additional_certificates(&before, &serving));
         if let Some(ids) = self.instances() {
@@ -120,7 +124,8 @@ impl View<'_> {
         if wanted.is_null() {
             return;
         }
-        let kinds: &[&'static str] = if state.get("ip_address_type").as_str() == Some("ipv4") { &["A"] } else { &["A", "AAAA"] };
+        let kinds: &[&'static str] =
+            if state.get("ip_address_type").as_str() == Some("ipv4") { &["A"] } else { &["A", "AAAA"] };
         let found: Vec<_> = kinds.iter().filter_map(|kind| self.observed.record(&NodeId::Record(kind))).collect();
         let pointing = found.iter().filter(|record| record.target == Ref::Of(NodeId::LoadBalancer)).count();
         if pointing < kinds.len() {
@@ -158,7 +163,8 @@ impl View<'_> {
     /// The listener of a role; when there are several, the one on the port of the last state.
     fn listener(&self, role: Role) -> Option<(&NodeId, &Listener)> {
         let port = self.base.get(role.name()).get("listener_port").as_i64();
-        let mut of_role: Vec<_> = self.observed.listeners().filter(|(_, listener)| listener.role == role.name()).collect();
+        let mut of_role: Vec<_> =
+            self.observed.listeners().filter(|(_, listener)| listener.role == role.name()).collect();
         of_role.sort_by_key(|(_, listener)| Some(i64::from(listener.port)) != port);
         of_role.into_iter().next()
     }
@@ -217,7 +223,8 @@ fn agreed<'a, T: PartialEq + ?Sized>(values: impl Iterator<Item = Option<&'a T>>
 fn additional_certificates(last: &Value, listeners: &[&Listener]) -> Value {
     let sets: Vec<&BTreeSet<String>> = listeners.iter().map(|listener| &listener.additional_certificate_arns).collect();
     let union: BTreeSet<&String> = sets.iter().copied().flatten().collect();
-    let common: BTreeSet<&String> = union.iter().copied().filter(|arn| sets.iter().all(|set| set.contains(*arn))).collect();
+    let common: BTreeSet<&String> =
+        union.iter().copied().filter(|arn| sets.iter().all(|set| set.contains(*arn))).collect();
     let value = |set: BTreeSet<&String>| if set.is_empty() && last.is_null() { Value::Null } else { Value::set(set) };
     let union = value(union);
     if union == *last { value(common) } else { union }

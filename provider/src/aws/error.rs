@@ -50,15 +50,34 @@ impl AwsError {
     pub fn class(&self) -> ErrorClass {
         match self.code.as_str() {
             Self::NO_ANSWER => ErrorClass::NoAnswer,
-            "LoadBalancerNotFound" | "TargetGroupNotFound" | "ListenerNotFound" | "RuleNotFound"
-            | "InvalidGroup.NotFound" | "InvalidPermission.NotFound" | "InvalidSubnetID.NotFound"
-            | "InvalidInstanceID.NotFound" | "InvalidVpcID.NotFound" | "InvalidSecurityGroupRuleId.NotFound"
-            | "ResourceNotFoundException" | "NatGatewayNotFound" | "NoSuchHostedZone" => ErrorClass::NotFound,
-            "DuplicateLoadBalancerName" | "DuplicateTargetGroupName" | "DuplicateListener" | "InvalidGroup.Duplicate"
+            "LoadBalancerNotFound"
+            | "TargetGroupNotFound"
+            | "ListenerNotFound"
+            | "RuleNotFound"
+            | "InvalidGroup.NotFound"
+            | "InvalidPermission.NotFound"
+            | "InvalidSubnetID.NotFound"
+            | "InvalidInstanceID.NotFound"
+            | "InvalidVpcID.NotFound"
+            | "InvalidSecurityGroupRuleId.NotFound"
+            | "ResourceNotFoundException"
+            | "NatGatewayNotFound"
+            | "NoSuchHostedZone" => ErrorClass::NotFound,
+            "DuplicateLoadBalancerName"
+            | "DuplicateTargetGroupName"
+            | "DuplicateListener"
+            | "InvalidGroup.Duplicate"
             | "InvalidPermission.Duplicate" => ErrorClass::Exists,
             "ResourceInUse" | "DependencyViolation" | "InvalidGroup.InUse" => ErrorClass::InUse,
-            "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AuthFailure" | "InvalidClientTokenId"
-            | "ExpiredToken" | "ExpiredTokenException" | "SignatureDoesNotMatch" | "UnrecognizedClientException" => ErrorClass::Denied,
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "UnauthorizedOperation"
+            | "AuthFailure"
+            | "InvalidClientTokenId"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "SignatureDoesNotMatch"
+            | "UnrecognizedClientException" => ErrorClass::Denied,
             _ => ErrorClass::Other,
         }
     }

@@ -511,7 +511,12 @@ pub trait Aws: Send + Sync {
     /// `elasticloadbalancing:DescribeRules`, without the default one.
     async fn listener_rules(&self, listener_arn: &str) -> Result<Vec<ListenerRuleInfo>>;
     /// `elasticloadbalancing:CreateListener`: its ARN.
-    async fn create_listener(&self, load_balancer_arn: &str, settings: &ListenerSettings, tags: &Tags) -> Result<String>;
+    async fn create_listener(
+        &self,
+        load_balancer_arn: &str,
+        settings: &ListenerSettings,
+        tags: &Tags,
+    ) -> Result<String>;
     /// `elasticloadbalancing:ModifyListener`: all its settings.
     async fn modify_listener(&self, arn: &str, settings: &ListenerSettings) -> Result<()>;
     /// `elasticloadbalancing:AddListenerCertificates`
@@ -535,7 +540,13 @@ pub trait Aws: Send + Sync {
     /// `ec2:CreateSecurityGroup`: its id.
     async fn create_security_group(&self, new: &NewSecurityGroup) -> Result<String>;
     /// `ec2:AuthorizeSecurityGroupIngress` or `...Egress`; `rules` are all of one direction.
-    async fn authorize_rules(&self, group_id: &str, direction: Direction, rules: &BTreeSet<RuleSettings>, tags: &Tags) -> Result<()>;
+    async fn authorize_rules(
+        &self,
+        group_id: &str,
+        direction: Direction,
+        rules: &BTreeSet<RuleSettings>,
+        tags: &Tags,
+    ) -> Result<()>;
     /// `ec2:RevokeSecurityGroupIngress` or `...Egress`; `rules` are all of one direction.
     async fn revoke_rules(&self, group_id: &str, direction: Direction, rules: &BTreeSet<RuleSettings>) -> Result<()>;
     /// `ec2:UpdateSecurityGroupRuleDescriptionsIngress` or `...Egress`; `rules` are all of one direction.

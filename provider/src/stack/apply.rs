@@ -99,7 +99,11 @@ pub(crate) async fn apply(plan: &Plan, observed: Observed, context: &Arc<Context
             }
         }
     }
-    let left = plan.steps.iter().zip(&status).filter(|(_, status)| matches!(status, Status::Skipped | Status::Pending | Status::Running));
+    let left = plan
+        .steps
+        .iter()
+        .zip(&status)
+        .filter(|(_, status)| matches!(status, Status::Skipped | Status::Pending | Status::Running));
     outcome.skipped = left.map(|(step, _)| step.clone()).collect();
     outcome
 }

@@ -40,8 +40,7 @@ pub(crate) fn normalise(managed: &[(&str, &str)], all: &Attributes) -> Attribute
         Some(given) if !given.is_empty() => given.clone(),
         _ => default.to_owned(),
     };
-    let full: Attributes =
-        managed.iter().map(|(key, default)| ((*key).to_owned(), value(key, default))).collect();
+    let full: Attributes = managed.iter().map(|(key, default)| ((*key).to_owned(), value(key, default))).collect();
     full.iter().filter(|(key, _)| matters(key, &full)).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
@@ -51,7 +50,9 @@ fn matters(key: &str, all: &Attributes) -> bool {
         "access_logs.s3.bucket" | "access_logs.s3.prefix" => is("access_logs.s3.enabled", "true"),
         "connection_logs.s3.bucket" | "connection_logs.s3.prefix" => is("connection_logs.s3.enabled", "true"),
         "stickiness.type" => is("stickiness.enabled", "true"),
-        "stickiness.lb_cookie.duration_seconds" => is("stickiness.enabled", "true") && is("stickiness.type", "lb_cookie"),
+        "stickiness.lb_cookie.duration_seconds" => {
+            is("stickiness.enabled", "true") && is("stickiness.type", "lb_cookie")
+        }
         "stickiness.app_cookie.cookie_name" | "stickiness.app_cookie.duration_seconds" => {
             is("stickiness.enabled", "true") && is("stickiness.type", "app_cookie")
         }

@@ -3,7 +3,9 @@
 
 use super::ownership::PROVISIONING;
 use super::step::{Change, Step};
-use super::{Existing, LoadBalancerFacts, Node, NodeId, Observed, Rule, SecurityGroup, Source, TargetGroup, attributes};
+use super::{
+    Existing, LoadBalancerFacts, Node, NodeId, Observed, Rule, SecurityGroup, Source, TargetGroup, attributes,
+};
 use crate::aws::{Attributes, Direction, LoadBalancerInfo, LoadBalancerState, Tags, TargetHealth};
 
 /// What a step learnt from AWS.
@@ -65,10 +67,9 @@ impl Observed {
                 attributes: attributes::normalise(attributes::TARGET_GROUP, &Attributes::new()),
                 ..group.clone()
             }),
-            Change::CreateListener(listener) => Node::Listener(super::Listener {
-                additional_certificate_arns: [].into(),
-                ..listener.clone()
-            }),
+            Change::CreateListener(listener) => {
+                Node::Listener(super::Listener { additional_certificate_arns: [].into(), ..listener.clone() })
+            }
             _ => return,
         };
         self.nodes.insert(step.node.clone(), Existing { id, node, tags });
@@ -92,9 +93,16 @@ impl Observed {
                 group.attributes.extend(changed.clone());
                 group.attributes = attributes::normalise(attributes::TARGET_GROUP, &group.attributes);
             }),
-            Change::RegisterTargets(targets) => self.with_group(node, |group| group.targets.extend(targets.iter().cloned())),
-            Change::DeregisterTargets(targets) => self.with_group(node, |group| group.targets.retain(|target| !targets.contains(target))),
-            Change::SetLoadBalancerAttributes(_) | Change::SetSubnets(_) | Change::SetSecurityGroups(_) | Change::SetIpAddressType(_) => {
+            Change::RegisterTargets(targets) => {
+                self.with_group(node, |group| group.targets.extend(targets.iter().cloned()))
+            }
+            Change::DeregisterTargets(targets) => {
+                self.with_group(node, |group| group.targets.retain(|target| !targets.contains(target)))
+            }
+            Change::SetLoadBalancerAttributes(_)
+            | Change::SetSubnets(_)
+            | Change::SetSecurityGroups(_)
+            | Change::SetIpAddressType(_) => {
                 self.record_balancer_settings(&step.change);
             }
             Change::WaitActive => {
@@ -117,7 +125,9 @@ impl Observed {
                     self.nodes.remove(node);
                 }
             }
-            Change::ModifyListener(_) | Change::AddCertificates(_) | Change::RemoveCertificates(_) => self.record_listener(step),
+            Change::ModifyListener(_) | Change::AddCertificates(_) | Change::RemoveCertificates(_) => {
+                self.record_listener(step)
+            }
             Change::CreateRecord(record) | Change::SetRecord(record) => {
                 let existing = Existing { id: String::new(), node: Node::Record(record.clone()), tags: Tags::new() };
                 self.nodes.insert(node.clone(), existing);
@@ -173,7 +183,8 @@ impl Observed {
         match &step.change {
             Change::ModifyListener(settings) => {
                 // AWS drops the additional certificates with the protocol, and keeps them otherwise.
-                let kept = if settings.protocol == "HTTPS" { listener.additional_certificate_arns.clone() } else { [].into() };
+                let kept =
+                    if settings.protocol == "HTTPS" { listener.additional_certificate_arns.clone() } else { [].into() };
                 *listener = super::Listener { additional_certificate_arns: kept, ..settings.clone() };
             }
             Change::AddCertificates(arns) => listener.additional_certificate_arns.extend(arns.iter().cloned()),

@@ -8,10 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::try_join_all;
 
 use super::ownership::{Claim, Owner, PROVISIONING, RESOURCE_ID};
-use super::{Action, Existing, Foreign, Listener, LoadBalancer, Node, NodeId, Observed, Record, Ref, Rule, SecurityGroup, Source, TargetGroup, attributes};
+use super::{
+    Action, Existing, Foreign, Listener, LoadBalancer, Node, NodeId, Observed, Record, Ref, Rule, SecurityGroup,
+    Source, TargetGroup, attributes,
+};
 use crate::aws::{
-    ActionInfo, Attributes, Aws, AwsError, ListenerInfo, ListenerRuleInfo, LoadBalancerInfo, LoadBalancerKey, Peer, RecordInfo,
-    RuleSettings, SecurityGroupInfo, SecurityGroupKey, Tags, TargetGroupInfo, TargetHealth, VpcInfo,
+    ActionInfo, Attributes, Aws, AwsError, ListenerInfo, ListenerRuleInfo, LoadBalancerInfo, LoadBalancerKey, Peer,
+    RecordInfo, RuleSettings, SecurityGroupInfo, SecurityGroupKey, Tags, TargetGroupInfo, TargetHealth, VpcInfo,
 };
 
 /// The name of the group that every VPC has, and that nobody can delete.
@@ -192,7 +195,8 @@ async fn vpc(aws: &dyn Aws, known: &VpcInfo) -> Result<VpcInfo, AwsError> {
 async fn second_round(aws: &dyn Aws, sought: &Sought<'_>, answers: &mut Answers) -> Result<(), AwsError> {
     let groups: Vec<String> = answers.groups.iter().map(|group| group.arn.clone()).collect();
     let listeners: Vec<String> = answers.listeners.iter().map(|listener| listener.arn.clone()).collect();
-    let tls: Vec<&ListenerInfo> = answers.listeners.iter().filter(|listener| listener.settings.protocol == "HTTPS").collect();
+    let tls: Vec<&ListenerInfo> =
+        answers.listeners.iter().filter(|listener| listener.settings.protocol == "HTTPS").collect();
     let with_rules: &[String] = if sought.listener_rules { &listeners } else { &[] };
     let balancer = answers.balancer.iter().map(|balancer| balancer.arn.clone());
     let tagged: BTreeSet<String> = balancer.chain(listeners.iter().cloned()).chain(groups.iter().cloned()).collect();
@@ -215,7 +219,11 @@ async fn second_round(aws: &dyn Aws, sought: &Sought<'_>, answers: &mut Answers)
 }
 
 /// The security groups of a load balancer to adopt, and its VPC's blocks, known only once it is found.
-async fn adopted_groups(aws: &dyn Aws, sought: &Sought<'_>, answers: &Answers) -> Result<Vec<SecurityGroupInfo>, AwsError> {
+async fn adopted_groups(
+    aws: &dyn Aws,
+    sought: &Sought<'_>,
+    answers: &Answers,
+) -> Result<Vec<SecurityGroupInfo>, AwsError> {
     match &answers.balancer {
         // Of several groups, who can tell which is the stack's own?
         Some(balancer) if sought.adopt && balancer.security_groups.len() == 1 => {
@@ -253,9 +261,15 @@ struct Sorter<'a> {
 impl Found {
     /// Lets go of security groups that the user now brings along: they are not the stack's any more.
     pub(crate) fn release(&mut self, groups: &BTreeSet<String>) {
-        let released = |id: &NodeId, existing: &Existing| matches!(id, NodeId::SecurityGroup(_)) && groups.contains(&existing.id);
-        let ids: BTreeMap<NodeId, String> =
-            self.observed.nodes.iter().filter(|(id, existing)| released(id, existing)).map(|(id, existing)| (id.clone(), existing.id.clone())).collect();
+        let released =
+            |id: &NodeId, existing: &Existing| matches!(id, NodeId::SecurityGroup(_)) && groups.contains(&existing.id);
+        let ids: BTreeMap<NodeId, String> = self
+            .observed
+            .nodes
+            .iter()
+            .filter(|(id, existing)| released(id, existing))
+            .map(|(id, existing)| (id.clone(), existing.id.clone()))
+            .collect();
         self.observed.nodes.retain(|id, _| !ids.contains_key(id));
         if let Some(balancer) = self.observed.balancer_mut(&NodeId::LoadBalancer) {
             let known = |group: &Ref| match group {
@@ -281,18 +295,29 @@ impl Sorter<'_> {
 
     /// Takes an object in when it is the stack's; else notes that its name is taken.
     fn claim(&mut self, id: NodeId, aws_id: &str, tags: &Tags, node: Node, adopted: bool) -> bool {
-        let claim = self.sought.owner.claim(tags, &self.interrupted);
-        let known = self.sought.known.contains_key(aws_id);
+        let claim = match self.sought.owner.claim(tags, &self.interrupted) {
+            // What is left of a stack whose load balancer somebody deleted serves nobody.
+            Claim::Finished if self.is_bereft() => Claim::Interrupted,
+            claim => claim,
+        };
+        // What another resource has taken over is not this one's any more, whatever its state says.
+        let known = self.sought.known.contains_key(aws_id) && claim != Claim::Finished;
         if claim == Claim::Interrupted && !known {
             self.found.interrupted.insert(id.clone());
         } else if claim != Claim::Ours && !known && !adopted {
             self.found.taken.insert(id, Taken { id: aws_id.to_owned(), finished: claim == Claim::Finished });
             return false;
         }
-        let tags = tags.iter().filter(|(key, _)| !key.starts_with("aws:")).map(|(key, value)| (key.clone(), value.clone()));
+        let tags =
+            tags.iter().filter(|(key, _)| !key.starts_with("aws:")).map(|(key, value)| (key.clone(), value.clone()));
         let existing = Existing { id: aws_id.to_owned(), node, tags: tags.collect() };
         self.found.observed.nodes.insert(id, existing);
         true
+    }
+
+    /// Whether a stack is to be created, and no load balancer has its name.
+    fn is_bereft(&self) -> bool {
+        matches!(self.sought.load_balancer, LoadBalancerKey::Name(_)) && self.answers.balancer.is_none()
     }
 
     fn sort_security_groups(&mut self) {
@@ -312,7 +337,9 @@ impl Sorter<'_> {
                 .or_else(|| self.sought.security_groups.get(&group.name))
                 .copied()
                 .or_else(|| self.role_tag(&group.tags))
-                .or_else(|| self.sought.adopt.then_some(self.sought.security_groups.values().next().copied()).flatten());
+                .or_else(|| {
+                    self.sought.adopt.then_some(self.sought.security_groups.values().next().copied()).flatten()
+                });
             let Some(role) = role else { continue };
             let node = Node::SecurityGroup(SecurityGroup {
                 name: group.name.clone(),
@@ -329,12 +356,15 @@ impl Sorter<'_> {
         let vpc = &self.answers.vpc;
         let blocks: BTreeSet<&String> = vpc.cidr_blocks.iter().chain(&vpc.ipv6_cidr_blocks).collect();
         let same = |one: &RuleSettings, other: &RuleSettings| {
-            (one.direction, &one.protocol, one.from_port, one.to_port) == (other.direction, &other.protocol, other.from_port, other.to_port)
+            (one.direction, &one.protocol, one.from_port, one.to_port)
+                == (other.direction, &other.protocol, other.from_port, other.to_port)
         };
         let covers = |rule: &RuleSettings| {
             !blocks.is_empty()
                 && rule.direction == crate::aws::Direction::Egress
-                && blocks.iter().all(|block| settings.iter().any(|other| same(rule, other) && other.peer == Peer::Cidr((*block).clone())))
+                && blocks.iter().all(|block| {
+                    settings.iter().any(|other| same(rule, other) && other.peer == Peer::Cidr((*block).clone()))
+                })
         };
         let source = |rule: &RuleSettings| match &rule.peer {
             Peer::Cidr(cidr) if blocks.contains(cidr) && covers(rule) => Source::Vpc,
@@ -371,7 +401,11 @@ impl Sorter<'_> {
                     attributes::TARGET_GROUP,
                     self.answers.group_attributes.get(&group.arn).unwrap_or(&Attributes::new()),
                 ),
-                targets: self.health_of(&group.arn).filter(|target| registered(target)).map(|target| Ref::Known(target.id.clone())).collect(),
+                targets: self
+                    .health_of(&group.arn)
+                    .filter(|target| registered(target))
+                    .map(|target| Ref::Known(target.id.clone()))
+                    .collect(),
             });
             let id = NodeId::TargetGroup(group.name.clone());
             if self.claim(id.clone(), &group.arn, &tags, node, adopted) {
@@ -387,9 +421,7 @@ impl Sorter<'_> {
 
     /// The role of the listener that forwards to a group, for groups to adopt.
     fn role_by_listener(&self, group: &str) -> Option<&'static str> {
-        let forwards = |listener: &&ListenerInfo| {
-            matches!(&listener.settings.action, ActionInfo::Forward(weights) if weights.iter().any(|(arn, _)| arn == group))
-        };
+        let forwards = |listener: &&ListenerInfo| matches!(&listener.settings.action, ActionInfo::Forward(weights) if weights.iter().any(|(arn, _)| arn == group));
         self.answers.listeners.iter().find(forwards).and_then(|listener| self.sought.roles.of_listener(listener))
     }
 
@@ -424,7 +456,12 @@ impl Sorter<'_> {
                 protocol: settings.protocol.clone(),
                 ssl_policy: settings.ssl_policy.clone(),
                 certificate_arn: settings.certificate_arn.clone(),
-                additional_certificate_arns: self.answers.additional_certificates.get(&listener.arn).cloned().unwrap_or_default(),
+                additional_certificate_arns: self
+                    .answers
+                    .additional_certificates
+                    .get(&listener.arn)
+                    .cloned()
+                    .unwrap_or_default(),
                 action: action(&settings.action),
             });
             let id = NodeId::Listener(settings.port);
@@ -433,7 +470,8 @@ impl Sorter<'_> {
                 self.add_foreign(format!("the listener on port {}", settings.port), &listener.arn, uses);
             }
             for rule in self.answers.listener_rules.get(&listener.arn).into_iter().flatten() {
-                let what = format!("the rule with priority {} of the listener on port {}", rule.priority, settings.port);
+                let what =
+                    format!("the rule with priority {} of the listener on port {}", rule.priority, settings.port);
                 self.add_foreign(what, &rule.arn, rule.target_group_arns.iter());
             }
         }
@@ -459,7 +497,8 @@ impl Sorter<'_> {
                 continue;
             };
             let target = alias.target.strip_prefix("dualstack.").unwrap_or(&alias.target);
-            let ours = self.found.observed.load_balancer.as_ref().is_some_and(|facts| facts.dns_name.to_lowercase() == target);
+            let ours =
+                self.found.observed.load_balancer.as_ref().is_some_and(|facts| facts.dns_name.to_lowercase() == target);
             if !ours && !sought.known {
                 self.found.taken.insert(id, Taken { id: sought.name.clone(), finished: false });
                 continue;
@@ -505,7 +544,9 @@ impl Sorter<'_> {
         };
         for existing in self.found.observed.nodes.values_mut() {
             match &mut existing.node {
-                Node::LoadBalancer(balancer) => balancer.security_groups = balancer.security_groups.iter().map(resolve).collect(),
+                Node::LoadBalancer(balancer) => {
+                    balancer.security_groups = balancer.security_groups.iter().map(resolve).collect()
+                }
                 Node::SecurityGroup(group) => group.rules = resolve_rules(&group.rules),
                 // Of a group of somebody else's, only the rules about the stack's own groups are the stack's.
                 Node::RulesIn(rules) => {
@@ -520,7 +561,10 @@ impl Sorter<'_> {
                 Node::TargetGroup(_) | Node::Record(_) => {}
             }
         }
-        self.found.observed.nodes.retain(|_, existing| !matches!(&existing.node, Node::RulesIn(rules) if rules.is_empty()));
+        self.found
+            .observed
+            .nodes
+            .retain(|_, existing| !matches!(&existing.node, Node::RulesIn(rules) if rules.is_empty()));
     }
 }
 
@@ -542,7 +586,9 @@ fn action(info: &ActionInfo) -> Action {
     match info {
         ActionInfo::Forward(weights) => match weights.as_slice() {
             [(arn, _)] => Action::forward(Ref::Known(arn.clone())),
-            several => Action::Forward(several.iter().map(|(arn, weight)| (Ref::Known(arn.clone()), *weight)).collect()),
+            several => {
+                Action::Forward(several.iter().map(|(arn, weight)| (Ref::Known(arn.clone()), *weight)).collect())
+            }
         },
         ActionInfo::Redirect { protocol, port, status } => match (protocol.as_str(), port.parse(), status.as_str()) {
             ("HTTPS", Ok(port), "HTTP_301") => Action::RedirectToHttps(port),

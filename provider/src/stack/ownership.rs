@@ -51,7 +51,8 @@ pub(crate) enum Claim {
 impl Owner {
     /// The tags of an object of this stack, without the marker.
     pub(crate) fn tags(&self, user: &Tags, role: &str) -> Tags {
-        let own = [(MANAGED_BY, self.resource_type), (STACK, &self.stack), (ROLE, role), (RESOURCE_ID, &self.resource_id)];
+        let own =
+            [(MANAGED_BY, self.resource_type), (STACK, &self.stack), (ROLE, role), (RESOURCE_ID, &self.resource_id)];
         let mut tags = user.clone();
         tags.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
         tags

@@ -61,7 +61,10 @@ impl Change {
     pub(crate) fn creates(&self) -> bool {
         matches!(
             self,
-            Self::CreateSecurityGroup(_) | Self::CreateTargetGroup(_) | Self::CreateLoadBalancer(_) | Self::CreateListener(_)
+            Self::CreateSecurityGroup(_)
+                | Self::CreateTargetGroup(_)
+                | Self::CreateLoadBalancer(_)
+                | Self::CreateListener(_)
         )
     }
 
@@ -69,7 +72,11 @@ impl Change {
     pub(crate) fn waits(&self) -> bool {
         matches!(
             self,
-            Self::WaitInterfacesReleased | Self::WaitHealthy(_) | Self::WaitDrained(_) | Self::WaitActive | Self::WaitCertificate(_)
+            Self::WaitInterfacesReleased
+                | Self::WaitHealthy(_)
+                | Self::WaitDrained(_)
+                | Self::WaitActive
+                | Self::WaitCertificate(_)
         )
     }
 
@@ -154,13 +161,17 @@ impl fmt::Display for Step {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CreateSecurityGroup(_) | Self::CreateTargetGroup(_) | Self::CreateLoadBalancer(_) => f.write_str("create"),
+            Self::CreateSecurityGroup(_) | Self::CreateTargetGroup(_) | Self::CreateLoadBalancer(_) => {
+                f.write_str("create")
+            }
             Self::CreateListener(listener) => write!(f, "create, {listener}"),
             Self::AuthorizeRules(rules) => write!(f, "authorize {}", List(rules)),
             Self::DescribeRules(rules) => write!(f, "describe {}", List(rules)),
             Self::RevokeRules(rules) => write!(f, "revoke {}", List(rules)),
             Self::WaitInterfacesReleased => f.write_str("wait until no network interface uses it"),
-            Self::DeleteSecurityGroup | Self::DeleteTargetGroup | Self::DeleteLoadBalancer | Self::DeleteListener => f.write_str("delete"),
+            Self::DeleteSecurityGroup | Self::DeleteTargetGroup | Self::DeleteLoadBalancer | Self::DeleteListener => {
+                f.write_str("delete")
+            }
             Self::SetHealthCheck(check) => {
                 write!(f, "probe {} {} every {} s", check.protocol, check.path, check.interval)
             }

@@ -56,11 +56,17 @@ pub(super) struct Traffic {
     max_in_flight: usize,
     /// Counts the processes that died, so that what a dead one left in flight never gets through to a later one.
     process: usize,
+    invariant: Option<Invariant>,
+    violations: Vec<String>,
 }
+
+/// What must hold after every change: says what is wrong when it does not.
+type Invariant = Box<dyn Fn(&State) -> Option<String> + Send>;
 
 /// A call under way.
 struct Flight<'a> {
     aws: &'a FakeAws,
+    index: usize,
     fault: Option<Fault>,
     process: usize,
 }
@@ -97,6 +103,16 @@ impl FakeAws {
     /// All calls so far.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.inner.traffic).calls.clone()
+    }
+
+    /// Checks this from now on after every call that changes something.
+    pub fn watch(&self, invariant: impl Fn(&State) -> Option<String> + Send + 'static) {
+        lock(&self.inner.traffic).invariant = Some(Box::new(invariant));
+    }
+
+    /// The calls after which what is watched did not hold, each with what was wrong.
+    pub fn violations(&self) -> Vec<String> {
+        lock(&self.inner.traffic).violations.clone()
     }
 
     /// The most calls that were under way at one time.
@@ -145,7 +161,7 @@ impl FakeAws {
             return pending().await;
         }
 
-        let answer = effect(&mut self.state());
+        let answer = self.take_effect(&flight, effect);
         if matches!(flight.fault, Some(Fault::Crash { .. })) {
             self.crash();
         }
@@ -159,16 +175,26 @@ impl FakeAws {
         answer.map_err(|refusal| error(refusal.code, &refusal.message))
     }
 
+    fn take_effect<T>(&self, flight: &Flight<'_>, effect: impl FnOnce(&mut State) -> Answer<T>) -> Answer<T> {
+        let mut state = self.state();
+        let answer = effect(&mut state);
+        let mut traffic = lock(&self.inner.traffic);
+        let call = traffic.calls[flight.index].clone();
+        let wrong = traffic.invariant.as_ref().filter(|_| call.mutating).and_then(|invariant| invariant(&state));
+        traffic.violations.extend(wrong.map(|wrong| format!("{} {}: {wrong}", call.operation, call.detail)));
+        answer
+    }
+
     fn depart(&self, operation: &'static str, detail: &str) -> Flight<'_> {
         let mut traffic = lock(&self.inner.traffic);
         let index = traffic.calls.len();
         let action = operation.split_once(':').map_or(operation, |(_, action)| action);
         let mutating = !["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb));
-        let at = self.inner.started.elapsed();
+        let at = self.now();
         traffic.calls.push(Call { index, operation, mutating, detail: detail.to_owned(), at });
         traffic.in_flight += 1;
         traffic.max_in_flight = traffic.max_in_flight.max(traffic.in_flight);
-        Flight { aws: self, fault: traffic.faults.get(&index).copied(), process: traffic.process }
+        Flight { aws: self, index, fault: traffic.faults.get(&index).copied(), process: traffic.process }
     }
 
     fn crash(&self) {

@@ -54,6 +54,8 @@ pub struct FakeAws {
 
 struct Inner {
     started: Instant,
+    /// What the clock showed then.
+    offset: Duration,
     state: Mutex<State>,
     traffic: Mutex<Traffic>,
     dead: watch::Sender<bool>,
@@ -151,7 +153,7 @@ pub struct Interface {
 
 /// All objects, by ARN for load balancing and by id for the rest, and how long things take. Times are counted
 /// from the start of the fake.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct State {
     /// How long a call takes, there and back.
     pub latency: Duration,
@@ -235,20 +237,35 @@ impl FakeAws {
     /// with the security group `sg-hosts`. Besides: certificates 1 to 3 ([`cert_arn`]), a pending one
     /// ([`pending_cert_arn`]) and the hosted zone `Z1`.
     pub fn new() -> Self {
+        Self::with(State::seeded())
+    }
+
+    /// Another AWS that is as this one is now: the same objects at the same time, no calls and no faults.
+    pub fn fork(&self) -> Self {
+        Self::with(self.state().clone())
+    }
+
+    fn with(state: State) -> Self {
         Self {
             inner: Arc::new(Inner {
                 started: Instant::now(),
-                state: Mutex::new(State::seeded()),
+                offset: state.clock,
+                state: Mutex::new(state),
                 traffic: Mutex::default(),
                 dead: watch::Sender::new(false),
             }),
         }
     }
 
+    /// The time since the start.
+    fn now(&self) -> Duration {
+        self.inner.offset + self.inner.started.elapsed()
+    }
+
     /// The objects as of now, to read and to change. Calls wait while the guard lives: drop it before the next.
     pub fn state(&self) -> MutexGuard<'_, State> {
         let mut state = lock(&self.inner.state);
-        state.advance(self.inner.started.elapsed());
+        state.advance(self.now());
         state
     }
 

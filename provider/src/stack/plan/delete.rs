@@ -12,7 +12,12 @@ impl Planner<'_> {
         let mut gone = BTreeSet::new();
         let ours = self.observed.records().filter(|(_, record)| record.target == Ref::Of(NodeId::LoadBalancer));
         for (id, record) in ours {
-            gone.insert(self.push(id, Change::DeleteRecord(record.clone()), BTreeSet::new(), "leads to the load balancer"));
+            gone.insert(self.push(
+                id,
+                Change::DeleteRecord(record.clone()),
+                BTreeSet::new(),
+                "leads to the load balancer",
+            ));
         }
         if self.observed.nodes.contains_key(&NodeId::LoadBalancer) {
             let step = self.push(&NodeId::LoadBalancer, Change::DeleteLoadBalancer, gone, "not wanted");
@@ -37,7 +42,12 @@ impl Planner<'_> {
             }
         }
         for (id, _) in self.observed.security_groups() {
-            let released = self.push(id, Change::WaitInterfacesReleased, unused.clone(), "AWS releases them after the load balancer");
+            let released = self.push(
+                id,
+                Change::WaitInterfacesReleased,
+                unused.clone(),
+                "AWS releases them after the load balancer",
+            );
             let before = revoked.iter().copied().chain([released]).collect();
             self.push(id, Change::DeleteSecurityGroup, before, "not wanted");
         }

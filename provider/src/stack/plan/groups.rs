@@ -82,7 +82,8 @@ impl Planner<'_> {
             let surplus: BTreeSet<Ref> = there.targets.difference(&wanted.targets).cloned().collect();
             if !surplus.is_empty() {
                 let waits = self.steps_of(|step| step.node == *id && matches!(step.change, Change::WaitHealthy(_)));
-                let registered = self.steps_of(|step| step.node == *id && matches!(step.change, Change::RegisterTargets(_)));
+                let registered =
+                    self.steps_of(|step| step.node == *id && matches!(step.change, Change::RegisterTargets(_)));
                 let before = waits.union(&registered).copied().collect();
                 let step = self.push(id, Change::DeregisterTargets(surplus.clone()), before, "not wanted");
                 self.push(id, Change::WaitDrained(surplus), after([step]), "its connections end first");

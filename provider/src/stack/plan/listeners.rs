@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::groups::weight;
 use super::Planner;
+use super::groups::weight;
 use crate::stack::step::{Change, Step, StepId, When};
 use crate::stack::{Action, Listener, NodeId, Ref};
 
@@ -81,7 +81,9 @@ impl<'a> Planner<'a> {
             let Some(listener) = self.observed.listener(carrier) else { continue };
             let Action::Forward(weights) = &listener.action else { continue };
             let mut old = weights.clone();
-            old.retain(|group, weight| *weight > 0 || !matches!(group, Ref::Of(id) if self.warm_up.groups.contains(id)));
+            old.retain(|group, weight| {
+                *weight > 0 || !matches!(group, Ref::Of(id) if self.warm_up.groups.contains(id))
+            });
             let change = Change::ModifyListener(Listener { action: Action::Forward(old), ..listener.clone() });
             let when = When::Failed(failed.clone(), BTreeSet::new());
             restored.insert(self.steps.len());
@@ -129,7 +131,12 @@ impl<'a> Planner<'a> {
 
         let mut settled = BTreeSet::new();
         let settings = |listener: &Listener| {
-            (listener.protocol.clone(), listener.ssl_policy.clone(), listener.certificate_arn.clone(), listener.action.clone())
+            (
+                listener.protocol.clone(),
+                listener.ssl_policy.clone(),
+                listener.certificate_arn.clone(),
+                listener.action.clone(),
+            )
         };
         if settings(wanted) != settings(there) {
             settled.insert(self.push(id, Change::ModifyListener(wanted.clone()), before.clone(), "settings differ"));
@@ -150,7 +157,8 @@ impl<'a> Planner<'a> {
     }
 
     fn add_certificates(&mut self, id: &NodeId, arns: BTreeSet<String>, before: BTreeSet<StepId>) -> Option<StepId> {
-        (!arns.is_empty()).then(|| self.push(id, Change::AddCertificates(arns), before, "served beside the default one"))
+        (!arns.is_empty())
+            .then(|| self.push(id, Change::AddCertificates(arns), before, "served beside the default one"))
     }
 
     /// Ends what is not wanted: registrations, listeners and target groups, in the order that cuts nothing.
@@ -198,8 +206,12 @@ impl<'a> Planner<'a> {
 
     /// The steps after which no listener refers to a group any more.
     fn abandoned(&self, id: &NodeId) -> BTreeSet<StepId> {
-        let users: BTreeSet<&NodeId> =
-            self.observed.listeners().filter(|(_, listener)| listener.action.refers_to(id)).map(|(user, _)| user).collect();
+        let users: BTreeSet<&NodeId> = self
+            .observed
+            .listeners()
+            .filter(|(_, listener)| listener.action.refers_to(id))
+            .map(|(user, _)| user)
+            .collect();
         self.steps_of(|step| {
             users.contains(&step.node)
                 && match &step.change {

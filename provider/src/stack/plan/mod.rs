@@ -114,11 +114,14 @@ impl Planner<'_> {
                 let renamed: BTreeSet<Rule> = wanted
                     .iter()
                     .filter(of_direction)
-                    .filter(|rule| there.iter().any(|old| old.key() == rule.key() && old.description != rule.description))
+                    .filter(|rule| {
+                        there.iter().any(|old| old.key() == rule.key() && old.description != rule.description)
+                    })
                     .cloned()
                     .collect();
                 if !missing.is_empty() {
-                    let step = self.push(id, Change::AuthorizeRules(missing), BTreeSet::new(), "traffic to let through");
+                    let step =
+                        self.push(id, Change::AuthorizeRules(missing), BTreeSet::new(), "traffic to let through");
                     self.openings.insert(step);
                 }
                 if !renamed.is_empty() {
@@ -155,7 +158,8 @@ impl Planner<'_> {
         if let Some(there) = there {
             self.place_load_balancer(wanted, there);
         }
-        let active = self.observed.load_balancer.as_ref().is_some_and(|facts| facts.state != LoadBalancerState::Provisioning);
+        let active =
+            self.observed.load_balancer.as_ref().is_some_and(|facts| facts.state != LoadBalancerState::Provisioning);
         if !active {
             let step = self.push(&id, Change::WaitActive, BTreeSet::new(), "AWS is setting it up");
             self.openings.insert(step);
@@ -173,8 +177,7 @@ impl Planner<'_> {
         let to_ipv4 = wanted.ip_address_type == "ipv4";
         let kind = (wanted.ip_address_type != there.ip_address_type)
             .then(|| Change::SetIpAddressType(wanted.ip_address_type.clone()));
-        let subnets =
-            (wanted.subnet_ids != there.subnet_ids).then(|| Change::SetSubnets(wanted.subnet_ids.clone()));
+        let subnets = (wanted.subnet_ids != there.subnet_ids).then(|| Change::SetSubnets(wanted.subnet_ids.clone()));
         let ordered = if to_ipv4 { [kind, subnets] } else { [subnets, kind] };
         let mut before = BTreeSet::new();
         for change in ordered.into_iter().flatten() {
@@ -213,7 +216,8 @@ impl Planner<'_> {
     /// Revokes what is not wanted, once nothing that goes uses it any more, and deletes groups not wanted.
     fn close_security_groups(&mut self) {
         let moved: BTreeSet<StepId> = self.steps_of(|step| {
-            matches!(step.node, NodeId::Listener(_) | NodeId::TargetGroup(_)) || matches!(step.change, Change::SetSecurityGroups(_))
+            matches!(step.node, NodeId::Listener(_) | NodeId::TargetGroup(_))
+                || matches!(step.change, Change::SetSecurityGroups(_))
         });
         let ids: BTreeSet<&NodeId> = self.desired.nodes.keys().chain(self.observed.nodes.keys()).collect();
         for id in ids {
@@ -259,7 +263,9 @@ impl Planner<'_> {
             let wanted = self.owner.tags(&self.desired.tags, ownership::role(id, node));
             let missing = attributes::changed(&wanted, &existing.tags);
             let mut surplus = existing.tags.clone();
-            surplus.retain(|key, _| !wanted.contains_key(key) && !(self.purpose == Purpose::Create && key == PROVISIONING));
+            surplus.retain(|key, _| {
+                !wanted.contains_key(key) && !(self.purpose == Purpose::Create && key == PROVISIONING)
+            });
             if !missing.is_empty() {
                 adding.entry((ec2, missing)).or_default().insert(id.clone());
             }
@@ -276,7 +282,12 @@ impl Planner<'_> {
     }
 
     /// Adds a step about several nodes, in the name of the first.
-    fn push_for(&mut self, nodes: BTreeSet<NodeId>, change: impl FnOnce(BTreeSet<NodeId>) -> Change, why: &'static str) {
+    fn push_for(
+        &mut self,
+        nodes: BTreeSet<NodeId>,
+        change: impl FnOnce(BTreeSet<NodeId>) -> Change,
+        why: &'static str,
+    ) {
         if let Some(first) = nodes.first().cloned() {
             self.push(&first, change(nodes), BTreeSet::new(), why);
         }

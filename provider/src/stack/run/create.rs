@@ -1,7 +1,9 @@
 //! Creating objects, and recognising what an earlier try of the same create has made.
 
 use super::{Run, StepError};
-use crate::aws::{AwsError, ErrorClass, LoadBalancerKey, NewLoadBalancer, NewSecurityGroup, NewTargetGroup, SecurityGroupKey, Tags};
+use crate::aws::{
+    AwsError, ErrorClass, LoadBalancerKey, NewLoadBalancer, NewSecurityGroup, NewTargetGroup, SecurityGroupKey, Tags,
+};
 use crate::stack::effect::Output;
 use crate::stack::ownership;
 use crate::stack::{Listener, LoadBalancer, Node, NodeId, SecurityGroup, TargetGroup};

@@ -18,8 +18,8 @@ use super::step::{Change, Step};
 use super::wait::Limits;
 use super::{Action, Listener, NodeId, Observed, Record, Ref};
 use crate::aws::{
-    ActionInfo, AliasRecord, Aws, AwsError, ErrorClass, ListenerSettings, LoadBalancerKey, LoadBalancerState, RecordChange,
-    RecordInfo, Tags, TargetHealth,
+    ActionInfo, AliasRecord, Aws, AwsError, ErrorClass, ListenerSettings, LoadBalancerKey, LoadBalancerState,
+    RecordChange, RecordInfo, Tags, TargetHealth,
 };
 
 /// For how long AWS may not know an object that it has just created.
@@ -154,13 +154,19 @@ impl Run<'_> {
             Change::DeleteSecurityGroup => self.deleted(aws.delete_security_group(self.id_or_gone()).await)?,
 
             Change::SetHealthCheck(check) => aws.modify_target_group(self.id()?, check).await?,
-            Change::SetTargetGroupAttributes(changed) => aws.modify_target_group_attributes(self.id()?, changed).await?,
+            Change::SetTargetGroupAttributes(changed) => {
+                aws.modify_target_group_attributes(self.id()?, changed).await?
+            }
             Change::RegisterTargets(targets) => aws.register_targets(self.id()?, &self.ids(targets)?).await?,
-            Change::DeregisterTargets(targets) => self.deleted(aws.deregister_targets(self.id()?, &self.ids(targets)?).await)?,
+            Change::DeregisterTargets(targets) => {
+                self.deleted(aws.deregister_targets(self.id()?, &self.ids(targets)?).await)?
+            }
             Change::WaitDrained(targets) => self.look_for_drained(targets).await?,
             Change::DeleteTargetGroup => self.deleted(aws.delete_target_group(self.id_or_gone()).await)?,
 
-            Change::SetLoadBalancerAttributes(changed) => aws.modify_load_balancer_attributes(self.id()?, changed).await?,
+            Change::SetLoadBalancerAttributes(changed) => {
+                aws.modify_load_balancer_attributes(self.id()?, changed).await?
+            }
             Change::SetSubnets(subnets) => aws.set_subnets(self.id()?, subnets).await?,
             Change::SetSecurityGroups(groups) => aws.set_security_groups(self.id()?, &self.ids(groups)?).await?,
             Change::SetIpAddressType(kind) => aws.set_ip_address_type(self.id()?, kind).await?,
@@ -172,7 +178,9 @@ impl Run<'_> {
             Change::WaitCertificate(arn) => self.look_for_certificate(arn).await?,
             Change::DeleteListener => self.deleted(aws.delete_listener(self.id_or_gone()).await)?,
 
-            Change::CreateRecord(record) | Change::SetRecord(record) | Change::DeleteRecord(record) => self.change_record(record).await?,
+            Change::CreateRecord(record) | Change::SetRecord(record) | Change::DeleteRecord(record) => {
+                self.change_record(record).await?
+            }
             Change::Tag(nodes, tags) => self.tag(nodes, tags).await?,
             Change::Untag(nodes, tags) => self.untag(nodes, tags).await?,
             Change::Finish(nodes) => self.finish(nodes).await?,
@@ -189,7 +197,10 @@ impl Run<'_> {
         self.id_of(&self.step.node)
     }
 
-    fn id_of(&self, node: &NodeId) -> Result<&str, StepError> {
+    fn id_of<'n>(&'n self, node: &'n NodeId) -> Result<&'n str, StepError> {
+        if let NodeId::RulesIn(group) = node {
+            return Ok(group);
+        }
         self.observed.id(node).ok_or_else(|| StepError::Unresolved(node.to_string()))
     }
 
@@ -204,20 +215,25 @@ impl Run<'_> {
     /// For how long a refused call is worth repeating; `None` when it will not pass.
     async fn patience(&self, error: &AwsError) -> Option<Duration> {
         let change = &self.step.change;
-        let fresh = self.fresh.contains(&self.step.node) || change.references().iter().any(|node| self.fresh.contains(node));
+        let fresh =
+            self.fresh.contains(&self.step.node) || change.references().iter().any(|node| self.fresh.contains(node));
         match (change, error.code.as_str()) {
-            (_, "LoadBalancerNotFound" | "TargetGroupNotFound" | "ListenerNotFound" | "InvalidGroup.NotFound" | "InvalidSecurityGroup")
-                if fresh =>
-            {
-                Some(CONSISTENCY)
-            }
-            (Change::CreateListener(_) | Change::ModifyListener(_) | Change::AddCertificates(_), "UnsupportedCertificate" | "CertificateNotFound")
-                if self.certificates_issued().await =>
-            {
-                Some(SETTLING)
-            }
+            (
+                _,
+                "LoadBalancerNotFound"
+                | "TargetGroupNotFound"
+                | "ListenerNotFound"
+                | "InvalidGroup.NotFound"
+                | "InvalidSecurityGroup",
+            ) if fresh => Some(CONSISTENCY),
+            (
+                Change::CreateListener(_) | Change::ModifyListener(_) | Change::AddCertificates(_),
+                "UnsupportedCertificate" | "CertificateNotFound",
+            ) if self.certificates_issued().await => Some(SETTLING),
             (Change::RegisterTargets(targets), "InvalidTarget") if self.starting(targets).await => Some(Duration::MAX),
-            (Change::SetLoadBalancerAttributes(changed), "InvalidConfigurationRequest") if changed.keys().any(|key| key.contains("_logs.")) => {
+            (Change::SetLoadBalancerAttributes(changed), "InvalidConfigurationRequest")
+                if changed.keys().any(|key| key.contains("_logs.")) =>
+            {
                 Some(BUCKET_POLICY)
             }
             (Change::DeleteTargetGroup, "ResourceInUse") => Some(SETTLING),
@@ -229,7 +245,9 @@ impl Run<'_> {
     /// Whether ACM has issued every certificate that the step uses, so that a refusal must pass.
     async fn certificates_issued(&self) -> bool {
         let arns: Vec<&String> = match &self.step.change {
-            Change::CreateListener(listener) | Change::ModifyListener(listener) => listener.certificate_arn.iter().collect(),
+            Change::CreateListener(listener) | Change::ModifyListener(listener) => {
+                listener.certificate_arn.iter().collect()
+            }
             Change::AddCertificates(arns) => arns.iter().collect(),
             _ => Vec::new(),
         };
@@ -258,7 +276,9 @@ impl Run<'_> {
     /// An object that is gone, or never came to be, is deleted.
     fn deleted(&self, result: Result<(), AwsError>) -> Result<(), StepError> {
         match result {
-            Err(error) if error.class() == ErrorClass::NotFound || self.observed.id(&self.step.node).is_none() => Ok(()),
+            Err(error) if error.class() == ErrorClass::NotFound || self.observed.id(&self.step.node).is_none() => {
+                Ok(())
+            }
             other => Ok(other?),
         }
     }
@@ -269,9 +289,15 @@ impl Run<'_> {
             return Err(StepError::Waiting("AWS does not show the load balancer yet".to_owned()));
         };
         match info.state {
-            LoadBalancerState::Active | LoadBalancerState::ActiveImpaired => Ok(Output::LoadBalancer(info, Tags::new())),
-            LoadBalancerState::Provisioning => Err(StepError::Waiting("AWS is still setting the load balancer up".to_owned())),
-            LoadBalancerState::Failed => Err(StepError::Broken(info.state_reason.unwrap_or_else(|| "it gave no reason".to_owned()))),
+            LoadBalancerState::Active | LoadBalancerState::ActiveImpaired => {
+                Ok(Output::LoadBalancer(info, Tags::new()))
+            }
+            LoadBalancerState::Provisioning => {
+                Err(StepError::Waiting("AWS is still setting the load balancer up".to_owned()))
+            }
+            LoadBalancerState::Failed => {
+                Err(StepError::Broken(info.state_reason.unwrap_or_else(|| "it gave no reason".to_owned())))
+            }
         }
     }
 
@@ -302,7 +328,9 @@ impl Run<'_> {
         let balancer = self.id_of(&NodeId::LoadBalancer)?;
         let id = self.id()?;
         let listeners = self.aws().listeners(balancer).await?;
-        let served = listeners.iter().any(|listener| listener.arn == id && listener.settings.certificate_arn.as_deref() == Some(arn));
+        let served = listeners
+            .iter()
+            .any(|listener| listener.arn == id && listener.settings.certificate_arn.as_deref() == Some(arn));
         if served { Ok(()) } else { Err(StepError::Waiting(format!("{} does not serve {arn} yet", self.step.node))) }
     }
 

@@ -14,7 +14,8 @@ impl Run<'_> {
         let health = self.aws().target_health(self.id()?).await?;
         let missing = wanted.iter().filter(|id| !health.iter().any(|target| target.id == **id));
         let mut waiting: Vec<TargetHealth> = missing.map(|id| not_registered(id)).collect();
-        waiting.extend(health.iter().filter(|target| wanted.contains(&target.id) && target.state != "healthy").cloned());
+        waiting
+            .extend(health.iter().filter(|target| wanted.contains(&target.id) && target.state != "healthy").cloned());
         if waiting.is_empty() {
             Ok(Output::Health(health))
         } else if waiting.iter().any(hopeless) {

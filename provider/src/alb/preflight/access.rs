@@ -1,0 +1,173 @@
+//! Judges security groups: those of the load balancer, and those of the instances behind it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use tfplugin::diagnostics::Diagnostics;
+use tfplugin::path::Path;
+
+use super::change::Change;
+use super::listed;
+use super::look_ups::Answers;
+use crate::alb::schema::REDIRECT_PORT;
+use crate::aws::{Direction, InstanceInfo, Peer, RuleSettings, SecurityGroupInfo, VpcInfo};
+
+/// The default quota of rules in a security group for one direction and one address family (VPC guide, "Amazon VPC
+/// quotas").
+const RULES_QUOTA: usize = 60;
+/// How many rules are worth a warning.
+const MANY_RULES: usize = 50;
+
+const SOURCES: [&str; 4] =
+    ["client_cidr_blocks", "client_ipv6_cidr_blocks", "client_prefix_list_ids", "instance_cidr_blocks"];
+
+pub(super) fn judge(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
+    judge_rule_count(change, found);
+    let Some(groups) = &answers.security_groups else { return };
+    let vpc_id = answers.vpc_id(change);
+    judge_groups("security_group_ids", &change.added("security_group_ids"), groups, vpc_id.as_deref(), found);
+    let argument = "instance_security_group_id";
+    let managed = change.text(argument).filter(|_| change.touches(&[argument])).map(str::to_owned);
+    judge_groups(argument, &managed.into_iter().collect(), groups, vpc_id.as_deref(), found);
+    if let (Some(instances), Some(vpc)) = (&answers.instances, &answers.vpc) {
+        judge_walls(change, instances, groups, vpc, found);
+    }
+}
+
+fn judge_groups(
+    argument: &str,
+    wanted: &BTreeSet<String>,
+    groups: &[SecurityGroupInfo],
+    vpc_id: Option<&str>,
+    found: &mut Diagnostics,
+) {
+    let missing: Vec<&String> = wanted.iter().filter(|id| !groups.iter().any(|group| group.id == **id)).collect();
+    if !missing.is_empty() {
+        found.error_at(
+            Path::of(argument),
+            "Security groups do not exist",
+            format!(
+                "There is no {} in this account and region. Correct {argument}, or the provider's region and \
+                 credentials.",
+                listed(missing)
+            ),
+        );
+    }
+    let Some(vpc_id) = vpc_id else { return };
+    for group in groups.iter().filter(|group| wanted.contains(&group.id) && group.vpc_id != vpc_id) {
+        found.error_at(
+            Path::of(argument),
+            "A security group is of another VPC",
+            format!(
+                "{} is of {}, and the load balancer is in {vpc_id}. Name a security group of {vpc_id}.",
+                group.id, group.vpc_id
+            ),
+        );
+    }
+}
+
+/// The security groups, each combination with its instances, that must let the load balancer in by rules of their
+/// own: the provider keeps none there. Nothing when that has not changed, or what decides it is not known.
+pub(super) fn walls(change: &Change<'_>, instances: &[InstanceInfo]) -> BTreeMap<BTreeSet<String>, Vec<String>> {
+    let touched = change.touches(&["instance_ids", "security_group_ids", "instance_security_group_id"])
+        || change.touches_ports("target_port");
+    let known = change.set("security_group_ids").is_some()
+        && !change.value("instance_security_group_id").is_unknown()
+        && change.ports("target_port").is_some();
+    let mut walls: BTreeMap<BTreeSet<String>, Vec<String>> = BTreeMap::new();
+    if touched && known {
+        let managed = change.text("instance_security_group_id");
+        let walled = instances.iter().filter(|instance| !instance.security_groups.is_empty());
+        for instance in walled.filter(|instance| managed.is_none_or(|id| !instance.security_groups.contains(id))) {
+            walls.entry(instance.security_groups.clone()).or_default().push(instance.id.clone());
+        }
+    }
+    walls
+}
+
+fn judge_walls(
+    change: &Change<'_>,
+    instances: &[InstanceInfo],
+    groups: &[SecurityGroupInfo],
+    vpc: &VpcInfo,
+    found: &mut Diagnostics,
+) {
+    let mut own = change.set("security_group_ids").unwrap_or_default();
+    if own.is_empty() {
+        own.extend(change.last("security_group_id").map(str::to_owned));
+    }
+    let source = own.first().cloned().unwrap_or_else(|| listed(&vpc.cidr_blocks));
+    for (wall, behind) in walls(change, instances) {
+        let rules = || groups.iter().filter(|group| wall.contains(&group.id)).flat_map(|group| &group.rules);
+        let shut = change.ports("target_port").unwrap_or_default();
+        let shut = shut.into_iter().filter(|port| !rules().any(|rule| lets_in(rule, *port, vpc, &own)));
+        let missing: Vec<String> = shut.map(|port| format!("tcp {port} from {source}")).collect();
+        let Some(group) = wall.first().filter(|_| !missing.is_empty()) else { continue };
+        found.warning_at(
+            Path::of("instance_security_group_id"),
+            "The instances do not let the load balancer in",
+            format!(
+                "No rule of {}, the security groups of {}, lets the load balancer in on every target port. Set \
+                 instance_security_group_id = {group:?} to have the provider keep such rules there, or add to {group} \
+                 these ingress rules:\n- {}",
+                listed(&wall),
+                listed(behind),
+                missing.join("\n- ")
+            ),
+        );
+    }
+}
+
+/// Whether a rule lets the load balancer in. It speaks IPv4 to instances, from addresses in its subnets: a rule for a
+/// part of the VPC may be for just those. What is in a prefix list is its owner's to know.
+fn lets_in(rule: &RuleSettings, port: i64, vpc: &VpcInfo, load_balancer: &BTreeSet<String>) -> bool {
+    let on_port = rule.protocol == "-1" || rule.protocol == "tcp" && (rule.from_port..=rule.to_port).contains(&port);
+    let from_there = match &rule.peer {
+        Peer::Cidr(block) => vpc.cidr_blocks.iter().any(|own| overlap(block, own)),
+        Peer::PrefixList(_) => true,
+        Peer::Group(group) => load_balancer.contains(group),
+    };
+    rule.direction == Direction::Ingress && on_port && from_there
+}
+
+/// Whether one block is in the other.
+fn overlap(one: &str, other: &str) -> bool {
+    let (Ok(one), Ok(other)) = (one.parse::<IpNet>(), other.parse::<IpNet>()) else { return false };
+    one.contains(&other) || other.contains(&one)
+}
+
+/// Every source needs a rule for every listener.
+fn judge_rule_count(change: &Change<'_>, found: &mut Diagnostics) {
+    let touched =
+        change.touches(&SOURCES) || change.touches(&["redirect_http"]) || change.touches_ports("listener_port");
+    if !touched || !change.value("security_group_ids").is_null() {
+        return;
+    }
+    let sources: Option<Vec<BTreeSet<String>>> = SOURCES.iter().map(|argument| change.set(argument)).collect();
+    let (Some(sources), Some(mut ports)) = (sources, change.ports("listener_port")) else { return };
+    if change.value("redirect_http").as_bool() == Some(true) {
+        ports.insert(i64::from(REDIRECT_PORT));
+    }
+    let sources: BTreeSet<String> = sources.into_iter().flatten().collect();
+    let (lists, blocks): (Vec<&String>, Vec<&String>) = sources.iter().partition(|source| source.starts_with("pl-"));
+    let (ipv6, ipv4): (Vec<&String>, Vec<&String>) = blocks.into_iter().partition(|block| block.contains(':'));
+    let most = ipv4.len().max(ipv6.len()) + lists.len();
+    let count = most * ports.len();
+    if count >= MANY_RULES {
+        let lists = if lists.is_empty() {
+            ""
+        } else {
+            " A prefix list, here counted as one, counts as its maximum of entries."
+        };
+        found.warning_at(
+            Path::of("client_cidr_blocks"),
+            "Nearly as many security group rules as AWS allows",
+            format!(
+                "{most} sources on {} ports make {count} ingress rules of one address family, and the default quota is \
+                 {RULES_QUOTA} in a security group.{lists} Merge neighbouring blocks, or ask for more under Service \
+                 Quotas.",
+                ports.len()
+            ),
+        );
+    }
+}

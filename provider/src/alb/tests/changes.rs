@@ -1,0 +1,414 @@
+//! Changes: what AWS sees during one, in which order things happen, and what a bad end leaves.
+
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use tfplugin::provider::Stop;
+use tokio::time::{Instant, sleep};
+
+use super::core::Core;
+use super::{
+    STACK, built, change, changes_of_service, changes_of_settings, changing_calls, configuration, full, http, https,
+    hurry, inhabited, operation, outage, picture, settle,
+};
+use crate::aws::fake::{FakeAws, Fault, Rule, Verdict, cert_arn};
+use crate::aws::{LoadBalancerState, Tags};
+
+/// A change that needs another target group for the API.
+fn other_port() -> Json {
+    change(http(), &json!({"api": {"target_port": 8080, "deregistration_delay": 5}, "timeouts": {"update": "2m"}}))
+}
+
+/// The lines of a picture about what serves.
+fn service(core: &Core) -> Vec<String> {
+    let serves = |line: &&str| line.starts_with("listener") || line.starts_with("target group");
+    picture(core).lines().filter(serves).map(str::to_owned).collect()
+}
+
+/// The place of the first call that starts so.
+#[track_caller]
+fn first(calls: &[String], start: &str) -> usize {
+    calls.iter().position(|call| call.starts_with(start)).unwrap_or_else(|| panic!("no {start} in {calls:#?}"))
+}
+
+#[track_caller]
+fn last(calls: &[String], start: &str) -> usize {
+    calls.iter().rposition(|call| call.starts_with(start)).unwrap_or_else(|| panic!("no {start} in {calls:#?}"))
+}
+
+fn has(messages: &[String], parts: &[&str]) -> bool {
+    messages.iter().any(|message| parts.iter().all(|part| message.contains(part)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_update_cuts_anybody_off_or_replaces_the_load_balancer() {
+    for operation in changes_of_service().into_iter().chain(changes_of_settings()) {
+        let mut core = built(operation.before.as_ref().unwrap()).await;
+        let arn = core.state().get("arn").clone();
+        core.aws.watch(outage);
+        let config = configuration(operation.after.as_ref().unwrap());
+        assert_ne!(core.changes(&config).await, Vec::<String>::new(), "{}", operation.name);
+        core.apply(Some(&config)).await.succeeded();
+        assert_eq!(core.aws.violations(), Vec::<String>::new(), "{}", operation.name);
+        assert_eq!(core.changes(&config).await, Vec::<String>::new(), "{}", operation.name);
+        assert_eq!(core.state().get("arn"), &arn, "{}", operation.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_ends_where_a_create_would() {
+    for operation in changes_of_service().into_iter().chain(changes_of_settings()) {
+        let mut updated = built(operation.before.as_ref().unwrap()).await;
+        let after = operation.after.as_ref().unwrap();
+        updated.apply(Some(&configuration(after))).await.succeeded();
+        settle().await;
+        assert_eq!(picture(&updated), picture(&built(after).await), "{}", operation.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unhealthy_replacement_is_put_back_and_explained() {
+    let mut core = built(&http()).await;
+    let (before, whole) = (service(&core), picture(&core));
+    core.aws.watch(outage);
+    core.aws.set_verdict("i-1", Some(8080), Verdict::Unhealthy("Target.Timeout"));
+    let applied = core.apply(Some(&configuration(&other_port()))).await;
+    assert!(has(&applied.errors(), &["i-1", "8080", "Target.Timeout"]), "{:?}", applied.errors());
+    settle().await;
+    assert_eq!(service(&core), before);
+    assert_eq!(core.aws.violations(), Vec::<String>::new());
+    assert!(!core.is_tainted());
+    core.apply(Some(&configuration(&http()))).await.succeeded();
+    settle().await;
+    assert_eq!(picture(&core), whole);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_unhealthy_replacement_puts_both_back() {
+    let mut core = built(&http()).await;
+    let before = service(&core);
+    core.aws.watch(outage);
+    core.aws.set_verdict("i-1", Some(12_443), Verdict::Unhealthy("Target.ResponseCodeMismatch"));
+    let secure = change(https(), &json!({"timeouts": {"update": "2m"}}));
+    let applied = core.apply(Some(&configuration(&secure))).await;
+    assert!(has(&applied.errors(), &["12443", "Target.ResponseCodeMismatch"]), "{:?}", applied.errors());
+    settle().await;
+    assert_eq!(service(&core), before);
+    assert_eq!(core.aws.violations(), Vec::<String>::new());
+    core.aws.set_verdict("i-1", Some(12_443), Verdict::Healthy);
+    core.apply(Some(&configuration(&https()))).await.succeeded();
+    assert_eq!(core.aws.violations(), Vec::<String>::new());
+}
+
+/// Asks to stop after so long, and says how long the answer took from then on.
+async fn stopped_after(core: &mut Core, config: &Json, after: Duration) -> (super::core::Applied, Duration) {
+    let (stop, start) = (core.stop.clone(), Instant::now());
+    let asking = tokio::spawn(async move {
+        sleep(after).await;
+        stop.cancel();
+    });
+    let applied = core.apply(Some(&configuration(config))).await;
+    asking.await.unwrap();
+    let took = start.elapsed().saturating_sub(after);
+    core.stop = Stop::new();
+    (applied, took)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_create_answers_in_seconds_with_everything_that_exists() {
+    for seconds in [1, 3, 30, 140, 152, 155] {
+        let aws = FakeAws::new();
+        let mut core = Core::new(aws);
+        let (applied, took) = stopped_after(&mut core, &full(), Duration::from_secs(seconds)).await;
+        assert!(took < Duration::from_secs(2), "{seconds}: {took:?}");
+        assert!(!applied.errors().is_empty(), "{seconds}");
+        assert_eq!(core.forgotten(STACK), Vec::<String>::new(), "{seconds}");
+        assert!(!core.state().get("arn").is_null(), "{seconds}");
+        core.apply(Some(&configuration(&full()))).await.succeeded();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_replacement_leaves_the_old_service_and_is_finished_later() {
+    let mut core = built(&http()).await;
+    core.aws.watch(outage);
+    core.aws.set_verdict("i-1", Some(8080), Verdict::Unhealthy("Target.Timeout"));
+    let (applied, took) = stopped_after(&mut core, &other_port(), Duration::from_secs(20)).await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(!applied.errors().is_empty());
+    core.aws.set_verdict("i-1", Some(8080), Verdict::Healthy);
+    core.apply(Some(&configuration(&other_port()))).await.succeeded();
+    settle().await;
+    assert_eq!(core.aws.violations(), Vec::<String>::new());
+    assert_eq!(picture(&core), picture(&built(&other_port()).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_instance_swap_still_waits_for_the_new_instance() {
+    let mut core = built(&http()).await;
+    core.aws.watch(outage);
+    core.aws.set_verdict("i-2", None, Verdict::Unhealthy("Target.Timeout"));
+    let swapped = change(http(), &json!({"instance_ids": ["i-2"], "timeouts": {"update": "2m"}}));
+    let (applied, _) = stopped_after(&mut core, &swapped, Duration::from_secs(20)).await;
+    assert!(!applied.errors().is_empty());
+    let applied = core.apply(Some(&configuration(&swapped))).await;
+    assert!(has(&applied.errors(), &["i-2", "Target.Timeout"]), "{:?}", applied.errors());
+    assert_eq!(core.aws.violations(), Vec::<String>::new());
+    core.aws.set_verdict("i-2", None, Verdict::Healthy);
+    core.apply(Some(&configuration(&swapped))).await.succeeded();
+    assert_eq!(core.aws.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_was_killed_is_not_done_before_its_targets_are_healthy() {
+    let mut core = Core::new(inhabited().await);
+    core.aws.set_verdict("i-1", None, Verdict::Unhealthy("Target.Timeout"));
+    let config = configuration(&change(http(), &json!({"timeouts": {"create": "2m"}})));
+    let probing = async {
+        core.apply(Some(&config)).await;
+    };
+    // Long enough for everything but the health of the targets.
+    tokio::time::timeout(Duration::from_secs(60), probing).await.unwrap_err();
+    let mut next = Core::new(core.aws.clone());
+    let applied = next.apply(Some(&config)).await;
+    assert!(has(&applied.errors(), &["i-1", "Target.Timeout"]), "{:?}", applied.errors());
+}
+
+#[tokio::test(start_paused = true)]
+async fn protection_keeps_a_destroy_from_touching_anything() {
+    let mut configured = built(&change(full(), &json!({"enable_deletion_protection": true}))).await;
+    let mut by_hand = built(&full()).await;
+    for balancer in by_hand.aws.state().load_balancers.values_mut().filter(|found| found.info.name == STACK) {
+        balancer.attributes.insert("deletion_protection.enabled".to_owned(), "true".to_owned());
+    }
+    for core in [&mut configured, &mut by_hand] {
+        let calls = core.aws.calls().len();
+        let applied = core.apply(None).await;
+        assert!(has(&applied.errors(), &["protect"]), "{:?}", applied.errors());
+        assert_eq!(changing_calls(&core.aws, calls), Vec::<String>::new());
+        assert!(!core.state().is_null());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destroy_goes_from_what_leads_in_to_what_is_used() {
+    let mut core = built(&full()).await;
+    let from = core.aws.calls().len();
+    core.apply(None).await.succeeded();
+    let calls = changing_calls(&core.aws, from);
+    let balancer = first(&calls, "elasticloadbalancing:DeleteLoadBalancer");
+    assert!(last(&calls, "route53:") < balancer);
+    assert!(balancer < first(&calls, "elasticloadbalancing:DeleteTargetGroup"));
+    assert!(balancer < first(&calls, "ec2:RevokeSecurityGroupIngress"));
+    // Deleted when nothing holds it any more, not tried over and over.
+    let group = first(&calls, "ec2:DeleteSecurityGroup");
+    assert_eq!(group, last(&calls, "ec2:DeleteSecurityGroup"));
+    assert!(last(&calls, "ec2:RevokeSecurityGroupIngress") < group);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destroy_that_runs_out_of_time_names_what_holds_the_group_and_goes_on_later() {
+    let mut core = built(&change(http(), &json!({"timeouts": {"delete": "1m"}}))).await;
+    core.aws.state().interface_release = Duration::from_secs(300);
+    let applied = core.apply(None).await;
+    assert!(has(&applied.errors(), &["eni-", "ELB app/web/"]), "{:?}", applied.errors());
+    assert_eq!(core.forgotten(STACK), Vec::<String>::new());
+    settle().await;
+    core.apply(None).await.succeeded();
+    assert!(core.aws.objects_tagged("codestream:stack", STACK).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unhealthy_create_fails_or_warns_as_asked() {
+    let short = |on_unhealthy: &str| {
+        change(full(), &json!({"on_unhealthy": on_unhealthy, "timeouts": {"create": "2m", "update": "2m"}}))
+    };
+    let mut failing = Core::new(inhabited().await);
+    failing.aws.set_verdict("i-1", None, Verdict::Unhealthy("Target.ResponseCodeMismatch"));
+    let applied = failing.apply(Some(&configuration(&short("error")))).await;
+    assert!(has(&applied.errors(), &["i-1", "443", "Target.ResponseCodeMismatch"]), "{:?}", applied.errors());
+    assert!(failing.is_tainted());
+
+    let mut warned = Core::new(inhabited().await);
+    warned.aws.set_verdict("i-1", None, Verdict::Unhealthy("Target.ResponseCodeMismatch"));
+    let config = configuration(&short("warn"));
+    let applied = warned.apply(Some(&config)).await;
+    applied.succeeded();
+    assert!(has(&applied.warnings(), &["i-1", "443", "Target.ResponseCodeMismatch"]), "{:?}", applied.warnings());
+    assert_eq!(warned.state().get("ready").as_bool(), Some(false));
+    assert!(warned.aws.objects_tagged("codestream:provisioning", &warned.resource_id()).is_empty());
+    assert_eq!(warned.changes(&config).await, Vec::<String>::new());
+    assert_eq!(picture(&warned), picture(&built(&short("warn")).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warning_never_hides_that_an_update_was_not_done() {
+    let lenient = change(http(), &json!({"on_unhealthy": "warn", "timeouts": {"update": "2m"}}));
+    let mut core = built(&lenient).await;
+    core.aws.watch(outage);
+    core.aws.set_verdict("i-2", None, Verdict::Unhealthy("Target.Timeout"));
+    let applied = core.apply(Some(&configuration(&change(lenient, &json!({"instance_ids": ["i-2"]}))))).await;
+    assert_eq!(applied.complaints, Vec::<String>::new());
+    assert!(has(&applied.errors(), &["i-2"]) || has(&applied.errors(), &["Not everything"]), "{applied:?}");
+    assert_eq!(core.aws.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_rotation_nothing_uses_the_old_certificate() {
+    let mut core = built(&full()).await;
+    let from = core.aws.calls().len();
+    core.apply(Some(&configuration(&change(full(), &json!({"certificate_arn": cert_arn(3)}))))).await.succeeded();
+    let calls = changing_calls(&core.aws, from);
+    let modified = first(&calls, "elasticloadbalancing:ModifyListener");
+    assert!(first(&calls, "elasticloadbalancing:AddListenerCertificates") < modified);
+    assert!(modified < first(&calls, "elasticloadbalancing:RemoveListenerCertificates"));
+    let state = core.aws.state();
+    let uses_old = state.listeners.values().any(|listener| {
+        listener.settings.certificate_arn == Some(cert_arn(1))
+            || listener.additional_certificates.contains(&cert_arn(1))
+    });
+    assert!(!uses_old);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_is_granted_before_another_is_revoked() {
+    let mut core = built(&http()).await;
+    let from = core.aws.calls().len();
+    let moved = change(http(), &json!({"client_cidr_blocks": ["192.0.2.0/24"]}));
+    core.apply(Some(&configuration(&moved))).await.succeeded();
+    let calls = changing_calls(&core.aws, from);
+    assert!(last(&calls, "ec2:AuthorizeSecurityGroupIngress") < first(&calls, "ec2:RevokeSecurityGroupIngress"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replacement_that_others_rules_use_is_refused_by_name() {
+    let mut core = built(&http()).await;
+    let rule_arn = {
+        let mut state = core.aws.state();
+        let (group, _) = state.target_groups.iter().find(|(_, group)| group.info.name.starts_with("web-api-")).unwrap();
+        let target_group_arns = vec![group.clone()];
+        let ours =
+            |port: u16, tags: &Tags| port == 80 && tags.get("codestream:stack").is_some_and(|stack| stack == STACK);
+        let (listener, _) = state.listeners.iter().find(|(_, found)| ours(found.settings.port, &found.tags)).unwrap();
+        let listener_arn = listener.clone();
+        let arn = listener_arn.replace(":listener/", ":listener-rule/") + "/1";
+        state
+            .rules
+            .insert(arn.clone(), Rule { listener_arn, priority: "1".to_owned(), target_group_arns, tags: Tags::new() });
+        arn
+    };
+    let from = core.aws.calls().len();
+    let applied = core.apply(Some(&configuration(&other_port()))).await;
+    assert!(has(&applied.errors(), &[&rule_arn]), "{:?}", applied.errors());
+    assert_eq!(changing_calls(&core.aws, from), Vec::<String>::new());
+    let destroyed = core.apply(None).await;
+    destroyed.succeeded();
+    assert!(has(&destroyed.warnings(), &[&rule_arn]), "{:?}", destroyed.warnings());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_balancer_that_aws_cannot_set_up_ends_the_create_at_once() {
+    let mut core = Core::new(inhabited().await);
+    core.aws.state().provisioned = (LoadBalancerState::Failed, Some("no capacity in us-east-1a".to_owned()));
+    let start = Instant::now();
+    let applied = core.apply(Some(&configuration(&http()))).await;
+    assert!(has(&applied.errors(), &["no capacity in us-east-1a"]), "{:?}", applied.errors());
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_aws_does_not_know_yet_is_tried_again() {
+    let mut core = Core::new(inhabited().await);
+    core.aws.state().consistency = Duration::from_secs(20);
+    core.apply(Some(&configuration(&full()))).await.succeeded();
+    core.apply(Some(&configuration(&change(full(), &json!({"api": {"target_port": 8443}}))))).await.succeeded();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_starting_instance_is_waited_for_and_a_stopped_one_is_not() {
+    for (state, fails) in [("pending", false), ("stopped", true)] {
+        let mut core = Core::new(inhabited().await);
+        core.aws.state().instances.get_mut("i-1").unwrap().state = state.to_owned();
+        let aws = core.aws.clone();
+        let starting = tokio::spawn(async move {
+            sleep(Duration::from_secs(60)).await;
+            aws.state().instances.get_mut("i-1").unwrap().state = "running".to_owned();
+        });
+        let start = Instant::now();
+        let applied = core.apply(Some(&configuration(&http()))).await;
+        assert_eq!(!applied.errors().is_empty(), fails, "{state}: {:?}", applied.errors());
+        assert_eq!(start.elapsed() < Duration::from_secs(60), fails, "{state}");
+        starting.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vpc_with_ipv6_and_several_blocks_leaves_nothing_to_do() {
+    let aws = FakeAws::new();
+    hurry(&aws);
+    if let Some(vpc) = aws.state().vpcs.get_mut("vpc-1") {
+        vpc.cidr_blocks.insert("10.2.0.0/16".to_owned());
+        vpc.ipv6_cidr_blocks.insert("2001:db8::/56".to_owned());
+    }
+    let mut core = Core::new(aws);
+    let config = configuration(&http());
+    core.apply(Some(&config)).await.succeeded();
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+    let whole = picture(&core);
+    // Of the egress rules that stand for the VPC, one goes: the others must outlive its repair.
+    for group in core.aws.state().security_groups.values_mut() {
+        let second = crate::aws::Peer::Cidr("10.2.0.0/16".to_owned());
+        group.rules.retain(|_, (rule, _)| rule.peer != second);
+    }
+    assert_ne!(core.changes(&config).await, Vec::<String>::new());
+    core.apply(Some(&config)).await.succeeded();
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+    assert_eq!(picture(&core), whole);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_of_ones_own_can_be_the_instances_group_too() {
+    let own = json!({
+        "security_group_ids": ["sg-hosts"], "client_cidr_blocks": null, "instance_security_group_id": "sg-hosts",
+    });
+    let aws = inhabited().await;
+    let before = aws.snapshot();
+    let mut core = Core::new(aws);
+    let config = configuration(&change(http(), &own));
+    core.apply(Some(&config)).await.succeeded();
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+    core.apply(None).await.succeeded();
+    settle().await;
+    assert_eq!(core.aws.snapshot(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn independent_parts_go_on_when_one_fails() {
+    let operation = operation("small create", None, Some(http()));
+    let config = configuration(operation.after.as_ref().unwrap());
+    let mut counted = Core::new(inhabited().await.fork());
+    counted.apply(Some(&config)).await.succeeded();
+    let refused = counted.aws.calls().iter().position(|call| call.operation.ends_with(":CreateLoadBalancer")).unwrap();
+    let mut core = Core::new(inhabited().await.fork());
+    core.aws.fail_at(refused, Fault::Error("TooManyLoadBalancers"));
+    let applied = core.apply(Some(&config)).await;
+    assert!(has(&applied.errors(), &["TooManyLoadBalancers"]), "{:?}", applied.errors());
+    let groups = core
+        .aws
+        .state()
+        .target_groups
+        .values()
+        .filter(|group| group.info.name.starts_with("web-") && !group.targets.is_empty())
+        .count();
+    assert_eq!(groups, 4, "two of this stack, two of the neighbour's, all with their targets");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_overlaps_what_does_not_depend_on_each_other() {
+    let mut core = Core::new(FakeAws::new());
+    let start = Instant::now();
+    core.apply(Some(&configuration(&http()))).await.succeeded();
+    // 150 s until AWS has the load balancer, one probe of 5 s, a pause of at most 5.5 s after each, and the calls.
+    assert!(start.elapsed() < Duration::from_secs(150 + 5 + 2 * 6 + 3), "{:?}", start.elapsed());
+    assert!(core.aws.max_in_flight() > 3, "{}", core.aws.max_in_flight());
+}

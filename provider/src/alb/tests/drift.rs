@@ -1,0 +1,379 @@
+//! Drift: what others change of the stack shows in the plan, and one apply repairs it.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::core::Core;
+use super::{Json, STACK, built, change, configuration, full, picture, settle};
+use crate::aws::fake::{Listener, LoadBalancer, SecurityGroup, State, Target, TargetGroup, Verdict, cert_arn};
+use crate::aws::{ActionInfo, Direction, Peer, RecordInfo, RuleSettings, Tags};
+
+/// What somebody does, and the argument or output at which it must show.
+struct Mutation {
+    what: &'static str,
+    shows: &'static str,
+    mutate: fn(&mut State),
+}
+
+fn mutation(what: &'static str, shows: &'static str, mutate: fn(&mut State)) -> Mutation {
+    Mutation { what, shows, mutate }
+}
+
+fn ours(tags: &Tags) -> bool {
+    tags.get("codestream:stack").is_some_and(|stack| stack == STACK)
+}
+
+fn has_role(tags: &Tags, role: &str) -> bool {
+    ours(tags) && tags.get("codestream:role").is_some_and(|found| found == role)
+}
+
+fn balancer(state: &mut State) -> &mut LoadBalancer {
+    state.load_balancers.values_mut().find(|found| ours(&found.tags)).unwrap()
+}
+
+fn set(state: &mut State, key: &str, value: &str) {
+    balancer(state).attributes.insert(key.to_owned(), value.to_owned());
+}
+
+fn subnets(state: &mut State, ids: &[&str]) {
+    balancer(state).info.subnet_ids = ids.iter().map(|id| (*id).to_owned()).collect();
+}
+
+/// The listener on a port.
+fn listener(state: &mut State, port: u16) -> &mut Listener {
+    state.listeners.values_mut().find(|found| ours(&found.tags) && found.settings.port == port).unwrap()
+}
+
+/// The listeners of both endpoints.
+fn both(state: &mut State, change: fn(&mut Listener)) {
+    change(listener(state, 443));
+    change(listener(state, 12443));
+}
+
+fn delete_listener(state: &mut State, port: u16) {
+    state.listeners.retain(|_, found| !ours(&found.tags) || found.settings.port != port);
+}
+
+fn group<'a>(state: &'a mut State, role: &str) -> &'a mut TargetGroup {
+    state.target_groups.values_mut().find(|found| has_role(&found.tags, role)).unwrap()
+}
+
+fn arn_of(state: &mut State, role: &str) -> String {
+    group(state, role).info.arn.clone()
+}
+
+fn register(group: &mut TargetGroup, id: &str) {
+    group.targets.insert((id.to_owned(), group.info.port), Target::default());
+}
+
+fn security_group(state: &mut State) -> &mut SecurityGroup {
+    state.security_groups.values_mut().find(|found| ours(&found.tags)).unwrap()
+}
+
+fn admit(state: &mut State, direction: Direction, protocol: &str, port: i64, block: &str) {
+    let rule = RuleSettings {
+        direction,
+        protocol: protocol.to_owned(),
+        from_port: port,
+        to_port: port,
+        peer: Peer::Cidr(block.to_owned()),
+        description: "By hand".to_owned(),
+    };
+    security_group(state).rules.insert("sgr-by-hand".to_owned(), (rule, Tags::new()));
+}
+
+/// Takes one rule of a direction away.
+fn revoke(state: &mut State, direction: Direction) {
+    let rules = &mut security_group(state).rules;
+    let id = rules.iter().find(|(_, (rule, _))| rule.direction == direction).map(|(id, _)| id.clone()).unwrap();
+    rules.remove(&id);
+}
+
+fn plain(listener: &mut Listener) {
+    listener.settings.protocol = "HTTP".to_owned();
+    listener.settings.certificate_arn = None;
+    listener.settings.ssl_policy = None;
+    listener.additional_certificates.clear();
+}
+
+fn of_load_balancer() -> Vec<Mutation> {
+    vec![
+        mutation("a shorter idle timeout", "idle_timeout", |state| set(state, "idle_timeout.timeout_seconds", "60")),
+        mutation("a shorter keep-alive", "client_keep_alive", |state| set(state, "client_keep_alive.seconds", "60")),
+        mutation("no HTTP/2", "enable_http2", |state| set(state, "routing.http2.enabled", "false")),
+        mutation("invalid headers let through", "drop_invalid_header_fields", |state| {
+            set(state, "routing.http.drop_invalid_header_fields.enabled", "false");
+        }),
+        mutation("another desync mode", "desync_mitigation_mode", |state| {
+            set(state, "routing.http.desync_mitigation_mode", "monitor");
+        }),
+        mutation("another forwarding header", "xff_header_processing_mode", |state| {
+            set(state, "routing.http.xff_header_processing.mode", "remove");
+        }),
+        mutation("the host header kept", "preserve_host_header", |state| {
+            set(state, "routing.http.preserve_host_header.enabled", "true");
+        }),
+        mutation("the firewall open", "enable_waf_fail_open", |state| set(state, "waf.fail_open.enabled", "true")),
+        mutation("protected", "enable_deletion_protection", |state| set(state, "deletion_protection.enabled", "true")),
+        mutation("no access logs", "access_logs", |state| set(state, "access_logs.s3.enabled", "false")),
+        mutation("logs elsewhere", "access_logs.bucket", |state| set(state, "access_logs.s3.bucket", "other-logs")),
+        mutation("logs deeper", "access_logs.prefix", |state| set(state, "access_logs.s3.prefix", "")),
+        mutation("connection logs", "connection_logs", |state| {
+            set(state, "connection_logs.s3.bucket", "other-logs");
+            set(state, "connection_logs.s3.enabled", "true");
+        }),
+        mutation("IPv6", "ip_address_type", |state| balancer(state).info.ip_address_type = "dualstack".to_owned()),
+        mutation("a third zone", "subnet_ids", |state| subnets(state, &["subnet-a", "subnet-b", "subnet-c"])),
+        mutation("another zone", "subnet_ids", |state| subnets(state, &["subnet-a", "subnet-c"])),
+        mutation("a second security group", "topology.security_group_rules", |state| {
+            balancer(state).info.security_groups.insert("sg-hosts".to_owned());
+        }),
+        mutation("another security group", "topology.security_group_rules", |state| {
+            balancer(state).info.security_groups = BTreeSet::from(["sg-hosts".to_owned()]);
+        }),
+        mutation("another tag value", "tags.team", |state| {
+            balancer(state).tags.insert("team".to_owned(), "two".to_owned());
+        }),
+        mutation("a tag more", "tags_all.by", |state| {
+            balancer(state).tags.insert("by".to_owned(), "hand".to_owned());
+        }),
+        mutation("a tag less", "tags.team", |state| {
+            balancer(state).tags.remove("team");
+        }),
+        mutation("no mark of the owner", "tags_all", |state| {
+            balancer(state).tags.remove("codestream:resource-id");
+        }),
+    ]
+}
+
+fn of_listeners() -> Vec<Mutation> {
+    vec![
+        mutation("no listener for the API", "topology.listeners", |state| delete_listener(state, 443)),
+        mutation("no listener for the Broadcaster", "topology.listeners", |state| delete_listener(state, 12443)),
+        mutation("no redirect", "redirect_http", |state| delete_listener(state, 80)),
+        mutation("another certificate on one", "topology.listeners", |state| {
+            listener(state, 443).settings.certificate_arn = Some(cert_arn(3));
+        }),
+        mutation("another certificate on both", "certificate_arn", |state| {
+            both(state, |listener| listener.settings.certificate_arn = Some(cert_arn(3)));
+        }),
+        mutation("one certificate less on one", "additional_certificate_arns", |state| {
+            listener(state, 12443).additional_certificates.clear();
+        }),
+        mutation("one certificate less on both", "additional_certificate_arns", |state| {
+            both(state, |listener| listener.additional_certificates.clear());
+        }),
+        mutation("one certificate more on one", "additional_certificate_arns", |state| {
+            listener(state, 443).additional_certificates.insert(cert_arn(3));
+        }),
+        mutation("another policy on one", "topology.listeners", |state| {
+            listener(state, 12443).settings.ssl_policy = Some("ELBSecurityPolicy-2016-08".to_owned());
+        }),
+        mutation("another policy on both", "ssl_policy", |state| {
+            both(state, |listener| {
+                listener.settings.ssl_policy = Some("ELBSecurityPolicy-2016-08".to_owned());
+            });
+        }),
+        mutation("the API leads to the Broadcaster", "topology.listeners", |state| {
+            let other = arn_of(state, "broadcaster");
+            listener(state, 443).settings.action = ActionInfo::Forward(vec![(other, 1)]);
+        }),
+        mutation("the API leads to both", "topology.listeners", |state| {
+            let groups = ["api", "broadcaster"].map(|role| (arn_of(state, role), 1));
+            listener(state, 443).settings.action = ActionInfo::Forward(groups.into());
+        }),
+        mutation("the API redirects", "topology.listeners", |state| {
+            let (protocol, port, status) = ("HTTPS".to_owned(), "12443".to_owned(), "HTTP_301".to_owned());
+            listener(state, 443).settings.action = ActionInfo::Redirect { protocol, port, status };
+        }),
+        mutation("the API answers by itself", "topology.listeners", |state| {
+            listener(state, 443).settings.action = ActionInfo::Other("fixed-response".to_owned());
+        }),
+        mutation("a redirect elsewhere", "topology.listeners", |state| {
+            let (protocol, port, status) = ("HTTPS".to_owned(), "8443".to_owned(), "HTTP_301".to_owned());
+            listener(state, 80).settings.action = ActionInfo::Redirect { protocol, port, status };
+        }),
+        mutation("a redirect for a while", "topology.listeners", |state| {
+            let (protocol, port, status) = ("HTTPS".to_owned(), "443".to_owned(), "HTTP_302".to_owned());
+            listener(state, 80).settings.action = ActionInfo::Redirect { protocol, port, status };
+        }),
+        mutation("the redirect forwards", "redirect_http", |state| {
+            let api = arn_of(state, "api");
+            listener(state, 80).settings.action = ActionInfo::Forward(vec![(api, 1)]);
+        }),
+        mutation("one in cleartext", "topology.listeners", |state| plain(listener(state, 443))),
+        mutation("both in cleartext", "protocol", |state| both(state, plain)),
+        mutation("another port", "api.listener_port", |state| listener(state, 443).settings.port = 444),
+        mutation("a listener's tag", "tags", |state| {
+            listener(state, 80).tags.insert("team".to_owned(), "two".to_owned());
+        }),
+    ]
+}
+
+fn of_target_groups() -> Vec<Mutation> {
+    vec![
+        mutation("another path", "api.health_check.path", |state| {
+            group(state, "api").info.health_check.path = "/".to_owned();
+        }),
+        mutation("another interval", "broadcaster.health_check.interval", |state| {
+            group(state, "broadcaster").info.health_check.interval = 30;
+        }),
+        mutation("another matcher", "api.health_check.matcher", |state| {
+            group(state, "api").info.health_check.matcher = "200-499".to_owned();
+        }),
+        mutation("another threshold", "api.health_check.unhealthy_threshold", |state| {
+            group(state, "api").info.health_check.unhealthy_threshold = 9;
+        }),
+        mutation("probes on another port", "", |state| {
+            group(state, "api").info.health_check.port = "9999".to_owned();
+        }),
+        mutation("probes in cleartext", "", |state| {
+            group(state, "api").info.health_check.protocol = "HTTP".to_owned();
+        }),
+        mutation("a longer drain", "broadcaster.deregistration_delay", |state| {
+            let key = "deregistration_delay.timeout_seconds".to_owned();
+            group(state, "broadcaster").attributes.insert(key, "300".to_owned());
+        }),
+        mutation("no stickiness", "api.stickiness", |state| {
+            group(state, "api").attributes.insert("stickiness.enabled".to_owned(), "false".to_owned());
+        }),
+        mutation("stickiness", "broadcaster.stickiness", |state| {
+            group(state, "broadcaster").attributes.insert("stickiness.enabled".to_owned(), "true".to_owned());
+        }),
+        mutation("an instance less in one", "topology.target_groups", |state| group(state, "api").targets.clear()),
+        mutation("an instance less in both", "instance_ids", |state| {
+            group(state, "api").targets.clear();
+            group(state, "broadcaster").targets.clear();
+        }),
+        mutation("an instance more in one", "topology.target_groups", |state| register(group(state, "api"), "i-2")),
+        mutation("an instance more in both", "instance_ids", |state| {
+            register(group(state, "api"), "i-2");
+            register(group(state, "broadcaster"), "i-2");
+        }),
+        mutation("a target group's tag", "tags", |state| {
+            group(state, "api").tags.insert("team".to_owned(), "two".to_owned());
+        }),
+        mutation("a target group without the owner's mark", "tags_all", |state| {
+            group(state, "api").tags.remove("codestream:resource-id");
+        }),
+    ]
+}
+
+fn of_the_rest() -> Vec<Mutation> {
+    vec![
+        mutation("a rule less for clients", "topology.security_group_rules", |state| revoke(state, Direction::Ingress)),
+        mutation("a rule less for targets", "topology.security_group_rules", |state| revoke(state, Direction::Egress)),
+        mutation("the world let in", "topology.security_group_rules", |state| {
+            admit(state, Direction::Ingress, "tcp", 22, "0.0.0.0/0");
+        }),
+        mutation("everything let out", "topology.security_group_rules", |state| {
+            admit(state, Direction::Egress, "-1", -1, "0.0.0.0/0");
+        }),
+        mutation("another description", "topology.security_group_rules", |state| {
+            let (rule, _) = security_group(state).rules.values_mut().next().unwrap();
+            rule.description = "By hand".to_owned();
+        }),
+        mutation("a security group's tag", "tags", |state| {
+            security_group(state).tags.insert("team".to_owned(), "two".to_owned());
+        }),
+        mutation("the instances shut", "", |state| {
+            let hosts = state.security_groups.get_mut("sg-hosts").unwrap();
+            hosts.rules.retain(|_, (rule, _)| rule.direction == Direction::Egress);
+        }),
+        mutation("no record", "dns_record", |state| state.records.clear()),
+        mutation("a record elsewhere", "dns_record", |state| {
+            for record in state.records.values_mut() {
+                if let RecordInfo::Alias(alias) = record {
+                    alias.target = "elsewhere.example.com".to_owned();
+                }
+            }
+        }),
+        mutation("a record with its target's health", "dns_record.evaluate_target_health", |state| {
+            for record in state.records.values_mut() {
+                if let RecordInfo::Alias(alias) = record {
+                    alias.evaluate_target_health = true;
+                }
+            }
+        }),
+    ]
+}
+
+/// What is wrong after a mutation and one apply.
+async fn repaired(base: &Core, config: &Json, mutation: &Mutation) -> Vec<String> {
+    let mut core = base.fork();
+    let (before, arn) = (picture(&core), core.state().get("arn").clone());
+    (mutation.mutate)(&mut core.aws.state());
+    if picture(&core) == before {
+        return vec!["the mutation changes nothing".to_owned()];
+    }
+    let mut wrong = Vec::new();
+    let config = configuration(config);
+    let shown = core.changes(&config).await;
+    if !shown.iter().any(|path| path.starts_with(mutation.shows)) {
+        wrong.push(format!("does not show at {:?}, but at {shown:?}", mutation.shows));
+    }
+    if shown.iter().any(|path| path.contains("forces replacement")) {
+        wrong.push(format!("replaces the stack: {shown:?}"));
+    }
+    wrong.extend(core.apply(Some(&config)).await.faults());
+    wrong.extend(core.changes(&config).await.into_iter().map(|path| format!("still to do: {path}")));
+    settle().await;
+    let after = picture(&core);
+    if after != before {
+        wrong.push(format!("not repaired:\n{before}\nis now\n{after}"));
+    }
+    if *core.state().get("arn") != arn {
+        wrong.push("another load balancer".to_owned());
+    }
+    wrong
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_change_behind_the_providers_back_shows_and_is_repaired() {
+    let base = built(&full()).await;
+    let kinds = [of_load_balancer(), of_listeners(), of_target_groups(), of_the_rest()];
+    let mutations: Vec<Mutation> = kinds.into_iter().flatten().collect();
+    assert!(mutations.len() >= 40, "{}", mutations.len());
+    let mut failed = Vec::new();
+    for mutation in &mutations {
+        let wrong = repaired(&base, &full(), mutation).await;
+        if !wrong.is_empty() {
+            failed.push(format!("{}:\n  {}", mutation.what, wrong.join("\n  ")));
+        }
+    }
+    assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), mutations.len(), failed.join("\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_is_never_a_change() {
+    let mut core = built(&full()).await;
+    let config = configuration(&full());
+    core.aws.set_verdict("i-1", None, Verdict::Unhealthy("Target.Timeout"));
+    settle().await;
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+    assert_eq!(core.state().get("ready").as_bool(), Some(false));
+    for instance in core.aws.state().instances.values_mut() {
+        instance.state = "stopped".to_owned();
+    }
+    settle().await;
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_put_on_the_load_balancer_is_no_drift_and_stays() {
+    let mut core = built(&full()).await;
+    let config = configuration(&full());
+    let foreign = {
+        let mut state = core.aws.state();
+        let mut foreign = Listener { tags: Tags::new(), ..listener(&mut state, 80).clone() };
+        foreign.settings.port = 8081;
+        let arn = format!("{}/by-hand", foreign.load_balancer_arn.replace(":loadbalancer/", ":listener/"));
+        state.listeners.insert(arn.clone(), foreign);
+        arn
+    };
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+    let busier = configuration(&change(full(), &json!({"idle_timeout": 90})));
+    core.apply(Some(&busier)).await.succeeded();
+    assert!(core.aws.state().listeners.contains_key(&foreign));
+}

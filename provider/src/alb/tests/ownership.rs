@@ -1,0 +1,266 @@
+//! Whose is what: interrupted creates, others' stacks of the same name, and two processes at once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use tokio::time::sleep;
+
+use super::core::{Applied, Core};
+use super::{STACK, built, change, changing_calls, configuration, full, http, inhabited, picture, settle};
+use crate::aws::fake::{FakeAws, Fault};
+use crate::aws::{Aws, NewLoadBalancer, NewSecurityGroup, Tags};
+
+/// Dies at the n-th call of a create of this configuration, and forgets it as core does.
+async fn killed(aws: &FakeAws, config: &Json, call: usize) {
+    aws.fail_at(aws.calls().len() + call, Fault::Crash { after_effect: true });
+    let applied = Core::new(aws.clone()).apply(Some(&configuration(config))).await;
+    assert!(applied.crashed, "{applied:?}");
+    aws.clear_faults();
+}
+
+/// How many calls a create makes before its last one.
+async fn calls_of(config: &Json) -> usize {
+    let aws = inhabited().await.fork();
+    Core::new(aws.clone()).apply(Some(&configuration(config))).await.succeeded();
+    aws.calls().len() - 1
+}
+
+/// The resource ids in the tags of a stack's objects, its rules included.
+fn resource_ids(aws: &FakeAws) -> BTreeSet<String> {
+    let state = aws.state();
+    let rules = state.security_groups.values().flat_map(|group| group.rules.values()).map(|(_, tags)| tags);
+    (state.load_balancers.values().map(|object| &object.tags))
+        .chain(state.target_groups.values().map(|object| &object.tags))
+        .chain(state.listeners.values().map(|object| &object.tags))
+        .chain(state.security_groups.values().map(|object| &object.tags))
+        .chain(rules)
+        .filter(|tags| tags.get("codestream:stack").is_some_and(|stack| stack == STACK))
+        .filter_map(|tags| tags.get("codestream:resource-id").cloned())
+        .collect()
+}
+
+fn refused(applied: &Applied, part: &str) -> bool {
+    applied.errors().iter().any(|error| error.contains(part))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_create_left_belongs_to_the_next_one() {
+    let calls = calls_of(&full()).await;
+    let wanted = picture(&built(&full()).await);
+    for call in (0..calls).step_by(3) {
+        let mut core = Core::new(inhabited().await);
+        killed(&core.aws, &full(), call).await;
+        core.apply(Some(&configuration(&full()))).await.succeeded();
+        settle().await;
+        assert_eq!(picture(&core), wanted, "killed at call {call}");
+        assert_eq!(resource_ids(&core.aws), BTreeSet::from([core.resource_id()]), "killed at call {call}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_create_is_finished_with_another_configuration() {
+    let calls = calls_of(&full()).await;
+    let wanted = picture(&built(&http()).await);
+    for call in (0..calls).step_by(5) {
+        let mut core = Core::new(inhabited().await);
+        killed(&core.aws, &full(), call).await;
+        core.apply(Some(&configuration(&http()))).await.succeeded();
+        settle().await;
+        assert_eq!(picture(&core), wanted, "killed at call {call}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_change_in_a_killed_creates_load_balancer_is_not_passed_over() {
+    let aws = inhabited().await;
+    killed(&aws, &http(), calls_of(&http()).await - 1).await;
+    let mut core = Core::new(aws);
+    let applied = core.apply(Some(&configuration(&change(http(), &json!({"scheme": "internal"}))))).await;
+    // Either it is replaced, or refused by name; never kept as if it were what is wanted.
+    assert_eq!(applied.complaints, Vec::<String>::new());
+    let schemes: BTreeSet<String> = {
+        let state = core.aws.state();
+        let ours = state.load_balancers.values().filter(|found| found.info.name == STACK);
+        ours.map(|found| found.info.scheme.clone()).collect()
+    };
+    assert!(!applied.errors().is_empty() || schemes == BTreeSet::from(["internal".to_owned()]), "{schemes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finished_stack_of_the_same_name_is_left_alone_and_can_be_imported() {
+    let first = built(&full()).await;
+    let before = picture(&first);
+    let from = first.aws.calls().len();
+    let mut second = Core::new(first.aws.clone());
+    let applied = second.apply(Some(&configuration(&full()))).await;
+    assert!(refused(&applied, &format!("terraform import ADDRESS {STACK}")), "{:?}", applied.errors());
+    assert_eq!(changing_calls(&first.aws, from), Vec::<String>::new());
+    second.import(STACK).await.succeeded();
+    second.apply(Some(&configuration(&full()))).await.succeeded();
+    settle().await;
+    assert_eq!(second.changes(&configuration(&full())).await, Vec::<String>::new());
+    assert_eq!(picture(&first), before, "an import of what is as configured changes nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_made_under_our_names_is_named_and_left_alone() {
+    let aws = inhabited().await;
+    let named = NewSecurityGroup {
+        name: "web-load-balancer".to_owned(),
+        description: "Somebody's".to_owned(),
+        vpc_id: "vpc-1".to_owned(),
+        tags: Tags::new(),
+    };
+    let group = aws.create_security_group(&named).await.unwrap();
+    let from = aws.calls().len();
+    let applied = Core::new(aws.clone()).apply(Some(&configuration(&http()))).await;
+    assert!(refused(&applied, &group), "{:?}", applied.errors());
+    assert_eq!(changing_calls(&aws, from), Vec::<String>::new());
+
+    let aws = inhabited().await;
+    let named = NewLoadBalancer {
+        name: STACK.to_owned(),
+        scheme: "internet-facing".to_owned(),
+        ip_address_type: "ipv4".to_owned(),
+        subnet_ids: ["subnet-a", "subnet-b"].map(str::to_owned).into(),
+        security_groups: BTreeSet::new(),
+        tags: Tags::new(),
+    };
+    let balancer = aws.create_load_balancer(&named).await.unwrap().arn;
+    let from = aws.calls().len();
+    let applied = Core::new(aws.clone()).apply(Some(&configuration(&http()))).await;
+    assert!(refused(&applied, &balancer), "{:?}", applied.errors());
+    assert_eq!(changing_calls(&aws, from), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_security_groups_that_say_they_are_the_stacks_are_an_error() {
+    let mut core = built(&http()).await;
+    let tags = {
+        let state = core.aws.state();
+        state.security_groups.values().find(|group| group.name == "web-load-balancer").unwrap().tags.clone()
+    };
+    let twin = NewSecurityGroup {
+        name: "twin".to_owned(),
+        description: "Tagged like the stack's".to_owned(),
+        vpc_id: "vpc-1".to_owned(),
+        tags,
+    };
+    core.aws.create_security_group(&twin).await.unwrap();
+    let (from, before) = (core.aws.calls().len(), picture(&core));
+    let applied = core.apply(Some(&configuration(&change(http(), &json!({"idle_timeout": 90}))))).await;
+    assert!(!applied.errors().is_empty());
+    assert_eq!(changing_calls(&core.aws, from), Vec::<String>::new());
+    assert_eq!(picture(&core), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_whose_create_was_taken_over_stops_and_keeps_off() {
+    let aws = inhabited().await;
+    aws.state().provisioning = Duration::from_secs(60);
+    let (mut slow, mut second) = (Core::new(aws.clone()), Core::new(aws.clone()));
+    let config = configuration(&http());
+    let (first, later) = tokio::join!(slow.apply(Some(&config)), async {
+        sleep(Duration::from_secs(10)).await;
+        second.apply(Some(&config)).await
+    });
+    later.succeeded();
+    assert!(refused(&first, "taken over"), "{:?}", first.errors());
+    settle().await;
+    let stack = picture(&second);
+    // What core does next with a failed create is to destroy it: that must not be the other's.
+    slow.apply(None).await;
+    settle().await;
+    assert_eq!(picture(&second), stack);
+    assert_eq!(second.changes(&config).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_creates_at_once_one_succeeds_and_keeps_its_stack() {
+    for own_groups in [false, true] {
+        let own = json!({"security_group_ids": ["sg-hosts"], "client_cidr_blocks": null});
+        let config = configuration(&if own_groups { change(http(), &own) } else { http() });
+        let aws = inhabited().await;
+        let (mut one, mut other) = (Core::new(aws.clone()), Core::new(aws.clone()));
+        let ends = tokio::join!(one.apply(Some(&config)), other.apply(Some(&config)));
+        let (winner, loser) = match (ends.0.faults().is_empty(), ends.1.faults().is_empty()) {
+            (true, false) => (&mut one, &mut other),
+            (false, true) => (&mut other, &mut one),
+            _ => panic!("one of two must succeed: {ends:?}"),
+        };
+        settle().await;
+        let stack = picture(winner);
+        loser.apply(None).await;
+        settle().await;
+        assert_eq!(picture(winner), stack, "own groups: {own_groups}");
+        assert_eq!(winner.changes(&config).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_never_got_to_the_load_balancer_can_be_destroyed() {
+    let aws = inhabited().await;
+    let before = aws.snapshot();
+    let create = "elasticloadbalancing:CreateLoadBalancer";
+    let counted = aws.fork();
+    Core::new(counted.clone()).apply(Some(&configuration(&full()))).await.succeeded();
+    let call = counted.calls().iter().position(|call| call.operation == create).unwrap();
+    let mut core = Core::new(aws.fork());
+    core.aws.fail_at(call, Fault::Error("TooManyLoadBalancers"));
+    let applied = core.apply(Some(&configuration(&full()))).await;
+    assert!(refused(&applied, "TooManyLoadBalancers"), "{:?}", applied.errors());
+    assert_eq!(core.forgotten(STACK), Vec::<String>::new());
+    core.apply(None).await.succeeded();
+    settle().await;
+    assert_eq!(core.aws.snapshot(), before);
+}
+
+/// Deletes the load balancer by hand, with what goes with it.
+async fn delete_by_hand(core: &Core) {
+    let arn = core.state().get("arn").as_str().unwrap().to_owned();
+    core.aws.delete_load_balancer(&arn).await.unwrap();
+    settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_balancer_deleted_by_hand_is_made_again_around_what_is_left() {
+    let mut core = built(&full()).await;
+    let before = picture(&core);
+    delete_by_hand(&core).await;
+    let config = configuration(&full());
+    assert_ne!(core.changes(&config).await, Vec::<String>::new());
+    core.apply(Some(&config)).await.succeeded();
+    settle().await;
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+    assert_eq!(picture(&core), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destroy_after_the_load_balancer_was_deleted_by_hand_leaves_nothing() {
+    let aws = inhabited().await;
+    let before = aws.snapshot();
+    let mut core = Core::new(aws);
+    core.apply(Some(&configuration(&full()))).await.succeeded();
+    delete_by_hand(&core).await;
+    core.apply(None).await.succeeded();
+    settle().await;
+    assert_eq!(core.aws.snapshot(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_a_killed_update_left_goes_when_the_change_is_taken_back() {
+    let base = built(&http()).await;
+    let whole = picture(&base);
+    let moved = configuration(&change(http(), &json!({"api": {"target_port": 8080, "deregistration_delay": 5}})));
+    let counted = &mut base.fork();
+    counted.apply(Some(&moved)).await.succeeded();
+    let created = counted.aws.calls().iter().position(|call| call.operation.ends_with(":CreateTargetGroup")).unwrap();
+    let mut core = base.fork();
+    core.aws.fail_at(created, Fault::Crash { after_effect: true });
+    assert!(core.apply(Some(&moved)).await.crashed);
+    core.aws.clear_faults();
+    core.apply(Some(&configuration(&http()))).await.succeeded();
+    settle().await;
+    assert_eq!(picture(&core), whole);
+}

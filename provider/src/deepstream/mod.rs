@@ -1,0 +1,3 @@
+//! deepstream: what its servers are configured with.
+
+pub(crate) mod config_yaml;
