@@ -18,13 +18,27 @@ mod tls;
 pub mod value;
 
 /// The wire types, generated from `tfplugin6.proto`.
-#[allow(missing_docs, dead_code, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated code")]
+#[allow(
+    missing_docs,
+    dead_code,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 pub(crate) mod wire {
     tonic::include_proto!("tfplugin6");
 }
 
 /// The services every go-plugin has, generated from `goplugin.proto`.
-#[allow(missing_docs, dead_code, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated code")]
+#[allow(
+    missing_docs,
+    dead_code,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 pub(crate) mod goplugin {
     tonic::include_proto!("plugin");
 }

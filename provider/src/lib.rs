@@ -13,8 +13,11 @@
 mod alb;
 mod aws;
 mod certificate;
+mod data_sources;
+mod deepstream;
 mod diagnose;
 mod duration;
+mod functions;
 mod provider;
 mod settings;
 mod stack;

@@ -10,6 +10,7 @@ use tfplugin::value::Value;
 
 use crate::alb::Alb;
 use crate::settings::{self, Settings, Shared};
+use crate::{data_sources, functions};
 
 /// The codestream provider.
 pub struct Codestream {
@@ -27,8 +28,8 @@ impl Codestream {
         Self {
             schema: settings::schema(),
             resources: vec![Arc::new(Alb::new(settings.clone()))],
-            data_sources: Vec::new(),
-            functions: Vec::new(),
+            data_sources: data_sources::all(&settings),
+            functions: functions::all(),
             settings,
         }
     }

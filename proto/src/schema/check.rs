@@ -174,7 +174,7 @@ mod tests {
     use crate::schema::Schema;
 
     fn even_length(text: &str) -> Result<(), String> {
-        if text.len() % 2 == 0 { Ok(()) } else { Err(format!("write \"{text}{text}\"")) }
+        if text.len().is_multiple_of(2) { Ok(()) } else { Err(format!("write \"{text}{text}\"")) }
     }
 
     /// The path, summary and detail of every message on `value`.

@@ -17,7 +17,7 @@ mod apply;
 mod config;
 mod desired;
 mod find;
-mod forms;
+pub(crate) mod forms;
 mod import;
 mod plan;
 mod preflight;
@@ -138,8 +138,12 @@ impl Resource for Alb {
             settings.default_tags.as_ref().map_or(Value::Unknown, |defaults| plan::tags_all(&resolved, defaults));
         let planned = plan::planned(&resolved, prior.as_ref(), &tags_all, checked.vpc_id.as_deref());
         let requires_replace = prior.as_ref().map(|prior| plan::requires_replace(&planned, prior)).unwrap_or_default();
-        let diagnostics =
-            if requires_replace.is_empty() { Diagnostics::new() } else { refuse_protected(prior.as_ref(), "replaced") };
+        // Core plans a replacement a second time, as a create: that is when the checks speak.
+        let diagnostics = if requires_replace.is_empty() {
+            checked.diagnostics
+        } else {
+            refuse_protected(prior.as_ref(), "replaced")
+        };
         PlanResponse { planned: Some(planned), requires_replace, private, diagnostics }
     }
 
@@ -157,7 +161,7 @@ impl Resource for Alb {
         let id = request.id.or_else(|| identity.and_then(|arn| arn.as_str().map(str::to_owned))).unwrap_or_default();
         let key =
             if id.starts_with("arn:") { LoadBalancerKey::Arn(id.clone()) } else { LoadBalancerKey::Name(id.clone()) };
-        let found = aws.load_balancer(&key).await.map_err(|error| diagnose::failed("import", &id, &error))?;
+        let found = aws.load_balancer(&key).await.map_err(|error| diagnose::failed("find", &id, &error))?;
         let Some(info) = found.filter(|info| info.kind == "application") else {
             return Err(Diagnostics::of_error(
                 "No such load balancer",

@@ -5,7 +5,7 @@ use std::fmt;
 /// A failed AWS call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{operation} failed: {code}: {message}{}", RequestId(.request_id))]
-pub struct AwsError {
+pub(crate) struct AwsError {
     /// The operation, as in IAM: `elasticloadbalancing:CreateListener`.
     pub operation: &'static str,
     /// AWS's error code, or ours for a call that got no answer.
@@ -27,7 +27,7 @@ impl fmt::Display for RequestId<'_> {
 
 /// What follows from an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorClass {
+pub(crate) enum ErrorClass {
     /// No answer came: the call may have taken effect.
     NoAnswer,
     /// The object is not there, or not there yet.
@@ -44,10 +44,10 @@ pub enum ErrorClass {
 
 impl AwsError {
     /// The code we give to a call that got no answer.
-    pub const NO_ANSWER: &'static str = "NoAnswer";
+    pub(crate) const NO_ANSWER: &'static str = "NoAnswer";
 
     /// What follows from it.
-    pub fn class(&self) -> ErrorClass {
+    pub(crate) fn class(&self) -> ErrorClass {
         match self.code.as_str() {
             Self::NO_ANSWER => ErrorClass::NoAnswer,
             "LoadBalancerNotFound"

@@ -6,7 +6,7 @@
 
 mod error;
 #[cfg(test)]
-pub mod fake;
+pub(crate) mod fake;
 mod sdk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,21 +14,21 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-pub use error::{AwsError, ErrorClass};
-pub use sdk::{Access, AssumeRole, Keys, SdkAws, WebIdentity};
+pub(crate) use error::{AwsError, ErrorClass};
+pub(crate) use sdk::{Access, AssumeRole, Keys, SdkAws, WebIdentity};
 
 /// Tags of one object.
-pub type Tags = BTreeMap<String, String>;
+pub(crate) type Tags = BTreeMap<String, String>;
 
 /// Attributes of a load balancer or target group, by AWS's own keys (`idle_timeout.timeout_seconds`).
-pub type Attributes = BTreeMap<String, String>;
+pub(crate) type Attributes = BTreeMap<String, String>;
 
 /// What every call answers.
-pub type Result<T> = std::result::Result<T, AwsError>;
+pub(crate) type Result<T> = std::result::Result<T, AwsError>;
 
 /// How a load balancer is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LoadBalancerKey {
+pub(crate) enum LoadBalancerKey {
     /// By its ARN.
     Arn(String),
     /// By its name, unique in an account and region.
@@ -37,7 +37,7 @@ pub enum LoadBalancerKey {
 
 /// The life of a load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LoadBalancerState {
+pub(crate) enum LoadBalancerState {
     /// Being set up.
     Provisioning,
     /// Routing traffic.
@@ -50,7 +50,7 @@ pub enum LoadBalancerState {
 
 /// A load balancer as described.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoadBalancerInfo {
+pub(crate) struct LoadBalancerInfo {
     /// Its ARN.
     pub arn: String,
     /// Its name.
@@ -79,7 +79,7 @@ pub struct LoadBalancerInfo {
 
 /// A load balancer to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewLoadBalancer {
+pub(crate) struct NewLoadBalancer {
     /// Its name.
     pub name: String,
     /// `internet-facing` or `internal`.
@@ -96,7 +96,7 @@ pub struct NewLoadBalancer {
 
 /// How a target group probes its targets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HealthCheck {
+pub(crate) struct HealthCheck {
     /// `HTTP` or `HTTPS`.
     pub protocol: String,
     /// `traffic-port`, or a port.
@@ -117,7 +117,7 @@ pub struct HealthCheck {
 
 /// A target group as described.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetGroupInfo {
+pub(crate) struct TargetGroupInfo {
     /// Its ARN.
     pub arn: String,
     /// Its name, unique in an account and region.
@@ -138,7 +138,7 @@ pub struct TargetGroupInfo {
 
 /// A target group of instances to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewTargetGroup {
+pub(crate) struct NewTargetGroup {
     /// Its name.
     pub name: String,
     /// `HTTP` or `HTTPS`.
@@ -155,7 +155,7 @@ pub struct NewTargetGroup {
 
 /// The health of one registered target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetHealth {
+pub(crate) struct TargetHealth {
     /// The instance.
     pub id: String,
     /// The port it is registered on.
@@ -170,7 +170,7 @@ pub struct TargetHealth {
 
 /// What a listener does with a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ActionInfo {
+pub(crate) enum ActionInfo {
     /// Forwards to target groups, by ARN, with weights from 0 to 999.
     Forward(Vec<(String, i64)>),
     /// Redirects.
@@ -188,7 +188,7 @@ pub enum ActionInfo {
 
 /// A listener as described, or to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerSettings {
+pub(crate) struct ListenerSettings {
     /// Its port, unique in its load balancer.
     pub port: u16,
     /// `HTTP` or `HTTPS`.
@@ -203,7 +203,7 @@ pub struct ListenerSettings {
 
 /// A listener as described.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerInfo {
+pub(crate) struct ListenerInfo {
     /// Its ARN.
     pub arn: String,
     /// Its settings.
@@ -212,7 +212,7 @@ pub struct ListenerInfo {
 
 /// A rule of a listener, other than its default action.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerRuleInfo {
+pub(crate) struct ListenerRuleInfo {
     /// Its ARN.
     pub arn: String,
     /// Its priority.
@@ -223,7 +223,7 @@ pub struct ListenerRuleInfo {
 
 /// Which way a security group rule looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// Into the group's members.
     Ingress,
     /// Out of them.
@@ -241,7 +241,7 @@ impl fmt::Display for Direction {
 
 /// The other side of a security group rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// An IPv4 or IPv6 block, canonical.
     Cidr(String),
     /// A managed prefix list.
@@ -260,7 +260,7 @@ impl fmt::Display for Peer {
 
 /// A security group rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RuleSettings {
+pub(crate) struct RuleSettings {
     /// Which way it looks.
     pub direction: Direction,
     /// `tcp`, or `-1` for all.
@@ -277,7 +277,7 @@ pub struct RuleSettings {
 
 /// How security groups are looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecurityGroupKey {
+pub(crate) enum SecurityGroupKey {
     /// By id.
     Ids(BTreeSet<String>),
     /// By name, unique in a VPC.
@@ -298,7 +298,7 @@ pub enum SecurityGroupKey {
 
 /// A security group as described.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecurityGroupInfo {
+pub(crate) struct SecurityGroupInfo {
     /// Its id.
     pub id: String,
     /// Its name.
@@ -315,7 +315,7 @@ pub struct SecurityGroupInfo {
 
 /// A security group to create. AWS gives it one rule of its own: all egress.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewSecurityGroup {
+pub(crate) struct NewSecurityGroup {
     /// Its name.
     pub name: String,
     /// Its description; AWS never lets it change.
@@ -328,7 +328,7 @@ pub struct NewSecurityGroup {
 
 /// A network interface that uses a security group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkInterfaceInfo {
+pub(crate) struct NetworkInterfaceInfo {
     /// Its id.
     pub id: String,
     /// What it is for, in the words of whoever made it.
@@ -339,7 +339,7 @@ pub struct NetworkInterfaceInfo {
 
 /// A subnet as described.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubnetInfo {
+pub(crate) struct SubnetInfo {
     /// Its id.
     pub id: String,
     /// Its VPC.
@@ -354,7 +354,7 @@ pub struct SubnetInfo {
 
 /// A route of a subnet's route table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteInfo {
+pub(crate) struct RouteInfo {
     /// The destination block.
     pub destination: String,
     /// The target: `igw-...`, `nat-...`, `local`, ...
@@ -363,7 +363,7 @@ pub struct RouteInfo {
 
 /// A route table as described.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteTableInfo {
+pub(crate) struct RouteTableInfo {
     /// The subnets it is explicitly associated with.
     pub subnet_ids: BTreeSet<String>,
     /// Whether it serves the VPC's subnets that have none of their own.
@@ -374,7 +374,7 @@ pub struct RouteTableInfo {
 
 /// A VPC's address blocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VpcInfo {
+pub(crate) struct VpcInfo {
     /// Its id.
     pub id: String,
     /// Its associated IPv4 blocks.
@@ -385,7 +385,7 @@ pub struct VpcInfo {
 
 /// An instance as described.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InstanceInfo {
+pub(crate) struct InstanceInfo {
     /// Its id.
     pub id: String,
     /// `pending`, `running`, `stopped`, ...
@@ -406,7 +406,7 @@ pub struct InstanceInfo {
 
 /// A certificate in ACM.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateInfo {
+pub(crate) struct CertificateInfo {
     /// Its ARN.
     pub arn: String,
     /// `ISSUED`, `PENDING_VALIDATION`, `EXPIRED`, ...
@@ -425,7 +425,7 @@ pub struct CertificateInfo {
 
 /// An alias record in Route 53.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AliasRecord {
+pub(crate) struct AliasRecord {
     /// The record's name, lower case, without the final dot.
     pub name: String,
     /// `A` or `AAAA`.
@@ -440,7 +440,7 @@ pub struct AliasRecord {
 
 /// A record set found at a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RecordInfo {
+pub(crate) enum RecordInfo {
     /// An alias.
     Alias(AliasRecord),
     /// A record that is no alias, or has a routing policy.
@@ -449,7 +449,7 @@ pub enum RecordInfo {
 
 /// A change of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RecordChange {
+pub(crate) enum RecordChange {
     /// Creates it or replaces what is there.
     Upsert(AliasRecord),
     /// Creates it; AWS refuses when there is one.
@@ -460,7 +460,7 @@ pub enum RecordChange {
 
 /// The calls this provider makes, one method each.
 #[async_trait]
-pub trait Aws: Send + Sync {
+pub(crate) trait Aws: Send + Sync {
     /// `sts:GetCallerIdentity`: the account's id.
     async fn account_id(&self) -> Result<String>;
 

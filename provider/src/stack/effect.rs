@@ -16,7 +16,7 @@ pub(crate) enum Output {
     /// The identifier of what it created, and the tags it gave it.
     Created(String, Tags),
     /// A load balancer as created, with the tags given to it, or as waited for.
-    LoadBalancer(LoadBalancerInfo, Tags),
+    LoadBalancer(Box<LoadBalancerInfo>, Tags),
     /// The health of a group's targets.
     Health(Vec<TargetHealth>),
 }
@@ -94,10 +94,10 @@ impl Observed {
                 group.attributes = attributes::normalise(attributes::TARGET_GROUP, &group.attributes);
             }),
             Change::RegisterTargets(targets) => {
-                self.with_group(node, |group| group.targets.extend(targets.iter().cloned()))
+                self.with_group(node, |group| group.targets.extend(targets.iter().cloned()));
             }
             Change::DeregisterTargets(targets) => {
-                self.with_group(node, |group| group.targets.retain(|target| !targets.contains(target)))
+                self.with_group(node, |group| group.targets.retain(|target| !targets.contains(target)));
             }
             Change::SetLoadBalancerAttributes(_)
             | Change::SetSubnets(_)
@@ -119,14 +119,13 @@ impl Observed {
                 self.nodes.remove(node);
                 self.health.remove(node);
             }
-            Change::DeleteRecord(record) => {
+            Change::DeleteRecord(record)
                 // A record that moved to another name has been replaced in the graph already.
-                if self.record(node) == Some(record) {
+                if self.record(node) == Some(record) => {
                     self.nodes.remove(node);
                 }
-            }
             Change::ModifyListener(_) | Change::AddCertificates(_) | Change::RemoveCertificates(_) => {
-                self.record_listener(step)
+                self.record_listener(step);
             }
             Change::CreateRecord(record) | Change::SetRecord(record) => {
                 let existing = Existing { id: String::new(), node: Node::Record(record.clone()), tags: Tags::new() };

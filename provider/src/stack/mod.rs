@@ -268,52 +268,36 @@ pub(crate) struct Observed {
     pub(crate) foreign: Vec<Foreign>,
 }
 
-/// Finds the entries of one kind of node, by key, in either graph.
+impl AsRef<Self> for Node {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl AsRef<Node> for Existing {
+    fn as_ref(&self) -> &Node {
+        &self.node
+    }
+}
+
+/// Typed access to the nodes of one kind, in either graph.
 macro_rules! typed_access {
-    ($($get:ident, $get_mut:ident, $all:ident: $kind:ident;)*) => {
-        impl Observed {
+    ($graph:ident; $($get:ident, $all:ident: $kind:ident;)*) => {
+        impl $graph {
             $(
-                #[doc = concat!("The ", stringify!($kind), " of this id, when it is there.")]
+                #[doc = concat!("The ", stringify!($kind), " of this id, when there is one.")]
+                #[allow(dead_code, reason = "the two graphs offer the same, whichever is asked for")]
                 pub(crate) fn $get(&self, id: &NodeId) -> Option<&$kind> {
-                    match self.nodes.get(id).map(|existing| &existing.node) {
-                        Some(Node::$kind(node)) => Some(node),
-                        _ => None,
-                    }
-                }
-
-                #[doc = concat!("The ", stringify!($kind), " of this id, to change.")]
-                pub(crate) fn $get_mut(&mut self, id: &NodeId) -> Option<&mut $kind> {
-                    match self.nodes.get_mut(id).map(|existing| &mut existing.node) {
+                    match self.nodes.get(id).map(AsRef::as_ref) {
                         Some(Node::$kind(node)) => Some(node),
                         _ => None,
                     }
                 }
 
                 #[doc = concat!("Every ", stringify!($kind), ".")]
+                #[allow(dead_code, reason = "the two graphs offer the same, whichever is asked for")]
                 pub(crate) fn $all(&self) -> impl Iterator<Item = (&NodeId, &$kind)> {
-                    self.nodes.iter().filter_map(|(id, existing)| match &existing.node {
-                        Node::$kind(node) => Some((id, node)),
-                        _ => None,
-                    })
-                }
-            )*
-        }
-
-        impl Desired {
-            $(
-                #[doc = concat!("The ", stringify!($kind), " of this id, when it is wanted.")]
-                #[allow(dead_code, reason = "one accessor for each kind, whichever are asked for")]
-                pub(crate) fn $get(&self, id: &NodeId) -> Option<&$kind> {
-                    match self.nodes.get(id) {
-                        Some(Node::$kind(node)) => Some(node),
-                        _ => None,
-                    }
-                }
-
-                #[doc = concat!("Every ", stringify!($kind), ".")]
-                #[allow(dead_code, reason = "one accessor for each kind, whichever are asked for")]
-                pub(crate) fn $all(&self) -> impl Iterator<Item = (&NodeId, &$kind)> {
-                    self.nodes.iter().filter_map(|(id, node)| match node {
+                    self.nodes.iter().filter_map(|(id, entry)| match entry.as_ref() {
                         Node::$kind(node) => Some((id, node)),
                         _ => None,
                     })
@@ -324,11 +308,43 @@ macro_rules! typed_access {
 }
 
 typed_access! {
-    security_group, security_group_mut, security_groups: SecurityGroup;
-    target_group, target_group_mut, target_groups: TargetGroup;
-    balancer, balancer_mut, balancers: LoadBalancer;
-    listener, listener_mut, listeners: Listener;
-    record, record_mut, records: Record;
+    Observed;
+    security_group, security_groups: SecurityGroup;
+    target_group, target_groups: TargetGroup;
+    balancer, balancers: LoadBalancer;
+    listener, listeners: Listener;
+    record, records: Record;
+}
+
+typed_access! {
+    Desired;
+    target_group, target_groups: TargetGroup;
+    balancer, balancers: LoadBalancer;
+    listener, listeners: Listener;
+    record, records: Record;
+}
+
+/// The same, to change what was observed.
+macro_rules! typed_change {
+    ($($get:ident: $kind:ident;)*) => {
+        impl Observed {
+            $(
+                #[doc = concat!("The ", stringify!($kind), " of this id, to change.")]
+                pub(crate) fn $get(&mut self, id: &NodeId) -> Option<&mut $kind> {
+                    match self.nodes.get_mut(id).map(|existing| &mut existing.node) {
+                        Some(Node::$kind(node)) => Some(node),
+                        _ => None,
+                    }
+                }
+            )*
+        }
+    };
+}
+
+typed_change! {
+    target_group_mut: TargetGroup;
+    balancer_mut: LoadBalancer;
+    listener_mut: Listener;
 }
 
 impl Observed {

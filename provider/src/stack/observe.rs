@@ -545,7 +545,7 @@ impl Sorter<'_> {
         for existing in self.found.observed.nodes.values_mut() {
             match &mut existing.node {
                 Node::LoadBalancer(balancer) => {
-                    balancer.security_groups = balancer.security_groups.iter().map(resolve).collect()
+                    balancer.security_groups = balancer.security_groups.iter().map(resolve).collect();
                 }
                 Node::SecurityGroup(group) => group.rules = resolve_rules(&group.rules),
                 // Of a group of somebody else's, only the rules about the stack's own groups are the stack's.

@@ -14,7 +14,7 @@ const SDK_ATTEMPTS: u32 = 10;
 
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// AWS refuses it with this code.
     Error(&'static str),
     /// Its first attempts are throttled, so many of them. The SDK absorbs up to 9; more surface as `Throttling`.
@@ -34,7 +34,7 @@ pub enum Fault {
 
 /// A call that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
+pub(crate) struct Call {
     /// Its place among all calls, from 0.
     pub index: usize,
     /// The operation, as in IAM.
@@ -79,12 +79,12 @@ impl Drop for Flight<'_> {
 
 impl FakeAws {
     /// Plans a fault for the call with this index; indices go on over the whole life of the fake.
-    pub fn fail_at(&self, index: usize, fault: Fault) {
+    pub(crate) fn fail_at(&self, index: usize, fault: Fault) {
         lock(&self.inner.traffic).faults.insert(index, fault);
     }
 
     /// Drops all planned faults; after a crash, calls are a new process's from now on.
-    pub fn clear_faults(&self) {
+    pub(crate) fn clear_faults(&self) {
         let crashed = self.is_dead();
         {
             let mut traffic = lock(&self.inner.traffic);
@@ -95,28 +95,28 @@ impl FakeAws {
     }
 
     /// Resolves once a planned crash has happened. The test must then drop what it was running.
-    pub async fn crashed(&self) {
+    pub(crate) async fn crashed(&self) {
         // Only fails when the sender is gone, and `self` holds it.
         let _ = self.inner.dead.subscribe().wait_for(|dead| *dead).await;
     }
 
     /// All calls so far.
-    pub fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         lock(&self.inner.traffic).calls.clone()
     }
 
     /// Checks this from now on after every call that changes something.
-    pub fn watch(&self, invariant: impl Fn(&State) -> Option<String> + Send + 'static) {
+    pub(crate) fn watch(&self, invariant: impl Fn(&State) -> Option<String> + Send + 'static) {
         lock(&self.inner.traffic).invariant = Some(Box::new(invariant));
     }
 
     /// The calls after which what is watched did not hold, each with what was wrong.
-    pub fn violations(&self) -> Vec<String> {
+    pub(crate) fn violations(&self) -> Vec<String> {
         lock(&self.inner.traffic).violations.clone()
     }
 
     /// The most calls that were under way at one time.
-    pub fn max_in_flight(&self) -> usize {
+    pub(crate) fn max_in_flight(&self) -> usize {
         lock(&self.inner.traffic).max_in_flight
     }
 

@@ -7,7 +7,7 @@ use crate::aws::{HealthCheck, LoadBalancerState, TargetHealth};
 
 /// What the health checks of an instance find.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It answers as it should.
     Healthy,
     /// It does not, for the reason with this code: `Target.ResponseCodeMismatch`.
@@ -16,7 +16,7 @@ pub enum Verdict {
 
 /// What the health checks have made of a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Health {
+pub(crate) enum Health {
     /// Not probed.
     #[default]
     Unused,
@@ -30,7 +30,7 @@ pub enum Health {
 
 /// A registered target.
 #[derive(Clone, Debug, Default)]
-pub struct Target {
+pub(crate) struct Target {
     /// Its health, as of the last look at it.
     pub health: Health,
     /// Until when it drains, once it was deregistered.

@@ -26,29 +26,29 @@ use super::{
 };
 use faults::Traffic;
 
-pub use faults::{Call, Fault};
-pub use health::{Health, Target, Verdict};
-pub use snapshot::Snapshot;
+pub(crate) use faults::Fault;
+pub(crate) use health::{Target, Verdict};
+pub(crate) use snapshot::Snapshot;
 
 /// The account all objects are in.
-pub const ACCOUNT: &str = "123456789012";
+pub(crate) const ACCOUNT: &str = "123456789012";
 
 /// How all load balancing ARNs start.
 const ELB_ARN: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012";
 
 /// The n-th certificate; 1 to 3 are issued.
-pub fn cert_arn(n: u32) -> String {
+pub(crate) fn cert_arn(n: u32) -> String {
     format!("arn:aws:acm:us-east-1:{ACCOUNT}:certificate/00000000-0000-0000-0000-{n:012}")
 }
 
 /// The certificate that still waits for its validation.
-pub fn pending_cert_arn() -> String {
+pub(crate) fn pending_cert_arn() -> String {
     cert_arn(9)
 }
 
 /// An AWS in memory. Clones are the same one.
 #[derive(Clone)]
-pub struct FakeAws {
+pub(crate) struct FakeAws {
     inner: Arc<Inner>,
 }
 
@@ -63,7 +63,7 @@ struct Inner {
 
 /// A load balancer.
 #[derive(Clone, Debug)]
-pub struct LoadBalancer {
+pub(crate) struct LoadBalancer {
     /// What is described.
     pub info: LoadBalancerInfo,
     /// All its attributes, AWS's defaults included.
@@ -78,7 +78,7 @@ pub struct LoadBalancer {
 
 /// A target group.
 #[derive(Clone, Debug)]
-pub struct TargetGroup {
+pub(crate) struct TargetGroup {
     /// What is described, but for `load_balancer_arns`, which follow from the listeners and rules.
     pub info: TargetGroupInfo,
     /// All its attributes, AWS's defaults included.
@@ -93,7 +93,7 @@ pub struct TargetGroup {
 
 /// A listener.
 #[derive(Clone, Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// Its load balancer.
     pub load_balancer_arn: String,
     /// Its settings.
@@ -108,7 +108,7 @@ pub struct Listener {
 
 /// A rule of a listener. The provider makes none: tests do.
 #[derive(Clone, Debug)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// Its listener.
     pub listener_arn: String,
     /// Its priority.
@@ -121,7 +121,7 @@ pub struct Rule {
 
 /// A security group.
 #[derive(Clone, Debug)]
-pub struct SecurityGroup {
+pub(crate) struct SecurityGroup {
     /// Its name.
     pub name: String,
     /// Its description.
@@ -138,7 +138,7 @@ pub struct SecurityGroup {
 
 /// A network interface of a load balancer.
 #[derive(Clone, Debug)]
-pub struct Interface {
+pub(crate) struct Interface {
     /// The load balancer it was made for.
     pub load_balancer_arn: String,
     /// `ELB app/<name>/<id>`
@@ -154,7 +154,7 @@ pub struct Interface {
 /// All objects, by ARN for load balancing and by id for the rest, and how long things take. Times are counted
 /// from the start of the fake.
 #[derive(Clone, Debug)]
-pub struct State {
+pub(crate) struct State {
     /// How long a call takes, there and back.
     pub latency: Duration,
     /// How long a new load balancer is `Provisioning`.
@@ -236,12 +236,12 @@ impl FakeAws {
     /// in zones us-east-1a to c, `subnet-private` behind `nat-1`, and instances `i-1` to `i-3`, one in each zone,
     /// with the security group `sg-hosts`. Besides: certificates 1 to 3 ([`cert_arn`]), a pending one
     /// ([`pending_cert_arn`]) and the hosted zone `Z1`.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(State::seeded())
     }
 
     /// Another AWS that is as this one is now: the same objects at the same time, no calls and no faults.
-    pub fn fork(&self) -> Self {
+    pub(crate) fn fork(&self) -> Self {
         Self::with(self.state().clone())
     }
 
@@ -263,24 +263,24 @@ impl FakeAws {
     }
 
     /// The objects as of now, to read and to change. Calls wait while the guard lives: drop it before the next.
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         let mut state = lock(&self.inner.state);
         state.advance(self.now());
         state
     }
 
     /// Says what the health checks of an instance find from now on, on one port or on all.
-    pub fn set_verdict(&self, instance_id: &str, port: Option<u16>, verdict: Verdict) {
+    pub(crate) fn set_verdict(&self, instance_id: &str, port: Option<u16>, verdict: Verdict) {
         self.state().verdicts.insert((instance_id.to_owned(), port), verdict);
     }
 
     /// All that calls can change, as of now, to compare and to print.
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         self.state().snapshot()
     }
 
     /// The ARNs and ids of all objects with a tag of this value, security group rules included.
-    pub fn objects_tagged(&self, key: &str, value: &str) -> BTreeSet<String> {
+    pub(crate) fn objects_tagged(&self, key: &str, value: &str) -> BTreeSet<String> {
         let state = self.state();
         let groups = state.security_groups.iter().map(|(id, group)| (id, &group.tags));
         let group_rules = state.security_groups.values().flat_map(|group| &group.rules);

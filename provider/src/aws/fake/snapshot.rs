@@ -10,7 +10,7 @@ use crate::aws::{ActionInfo, Attributes, Peer, RecordInfo};
 /// One line for each object, sorted. Objects go by name and port instead of ARN and id; attributes with AWS's
 /// default, target health and network interfaces are left out. Tags are in it as they are.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The lines.
     pub lines: Vec<String>,
 }

@@ -29,7 +29,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How AWS is reached, and as whom. What is not given comes from the standard AWS chain. Not `Debug`: it holds
 /// secrets.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Access {
+pub(crate) struct Access {
     /// The region.
     pub region: Option<String>,
     /// The profile of the shared files. Credentials then come from it, even before environment variables.
@@ -54,7 +54,7 @@ pub struct Access {
 
 /// Access keys. Not `Debug`: they are secret.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Keys {
+pub(crate) struct Keys {
     /// The access key's id.
     pub access_key: String,
     /// The secret.
@@ -65,7 +65,7 @@ pub struct Keys {
 
 /// A role to take with other credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AssumeRole {
+pub(crate) struct AssumeRole {
     /// Its ARN.
     pub role_arn: String,
     /// The session's name.
@@ -78,7 +78,7 @@ pub struct AssumeRole {
 
 /// A role to take with a token that somebody else issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WebIdentity {
+pub(crate) struct WebIdentity {
     /// The role's ARN.
     pub role_arn: String,
     /// The session's name.

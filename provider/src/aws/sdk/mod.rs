@@ -17,17 +17,17 @@ use tokio::sync::OnceCell;
 use super::*;
 use access::Clients;
 
-pub use access::{Access, AssumeRole, Keys, WebIdentity};
+pub(crate) use access::{Access, AssumeRole, Keys, WebIdentity};
 
 /// AWS itself. Makes no call, reads no file and wants no credentials before it is first asked something.
-pub struct SdkAws {
+pub(crate) struct SdkAws {
     access: Access,
     clients: OnceCell<Clients>,
 }
 
 impl SdkAws {
     /// An AWS that will be reached in this way.
-    pub fn new(access: Access) -> Self {
+    pub(crate) fn new(access: Access) -> Self {
         Self { access, clients: OnceCell::new() }
     }
 

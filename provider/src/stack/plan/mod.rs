@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ownership::{self, Owner, PROVISIONING};
 use super::step::{Change, Plan, Step, StepId, When};
-use super::{Desired, LoadBalancer, Node, NodeId, Observed, Ref, Rule, attributes};
+use super::{Desired, LoadBalancer, Node, NodeId, Observed, Rule, attributes};
 use crate::aws::{Attributes, Direction, LoadBalancerState, Tags};
 
 /// What a plan is for.
@@ -263,9 +263,8 @@ impl Planner<'_> {
             let wanted = self.owner.tags(&self.desired.tags, ownership::role(id, node));
             let missing = attributes::changed(&wanted, &existing.tags);
             let mut surplus = existing.tags.clone();
-            surplus.retain(|key, _| {
-                !wanted.contains_key(key) && !(self.purpose == Purpose::Create && key == PROVISIONING)
-            });
+            surplus
+                .retain(|key, _| !(wanted.contains_key(key) || self.purpose == Purpose::Create && key == PROVISIONING));
             if !missing.is_empty() {
                 adding.entry((ec2, missing)).or_default().insert(id.clone());
             }
@@ -322,13 +321,5 @@ impl Planner<'_> {
     /// The steps that wait for targets to be healthy.
     fn waits(&self) -> BTreeSet<StepId> {
         self.steps_of(|step| matches!(step.change, Change::WaitHealthy(_)))
-    }
-
-    /// The nodes among references.
-    fn nodes<'r>(references: impl Iterator<Item = &'r Ref>) -> impl Iterator<Item = &'r NodeId> {
-        references.filter_map(|reference| match reference {
-            Ref::Of(node) => Some(node),
-            Ref::Known(_) => None,
-        })
     }
 }

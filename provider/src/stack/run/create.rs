@@ -65,14 +65,14 @@ impl Run<'_> {
             tags: tags.clone(),
         };
         let error = match self.aws().create_load_balancer(&new).await {
-            Ok(info) => return Ok(Output::LoadBalancer(info, tags)),
+            Ok(info) => return Ok(Output::LoadBalancer(Box::new(info), tags)),
             Err(error) if may_exist(&error) => error,
             Err(error) => return Err(error.into()),
         };
         let found = self.aws().load_balancer(&LoadBalancerKey::Name(new.name)).await?;
         let tagged = self.with_tags(found.as_ref().map(|info| info.arn.clone())).await?;
         match (self.ours(tagged, error)?, found) {
-            (Output::Created(_, tags), Some(info)) => Ok(Output::LoadBalancer(info, tags)),
+            (Output::Created(_, tags), Some(info)) => Ok(Output::LoadBalancer(Box::new(info), tags)),
             (output, _) => Ok(output),
         }
     }

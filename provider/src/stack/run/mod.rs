@@ -155,17 +155,17 @@ impl Run<'_> {
 
             Change::SetHealthCheck(check) => aws.modify_target_group(self.id()?, check).await?,
             Change::SetTargetGroupAttributes(changed) => {
-                aws.modify_target_group_attributes(self.id()?, changed).await?
+                aws.modify_target_group_attributes(self.id()?, changed).await?;
             }
             Change::RegisterTargets(targets) => aws.register_targets(self.id()?, &self.ids(targets)?).await?,
             Change::DeregisterTargets(targets) => {
-                self.deleted(aws.deregister_targets(self.id()?, &self.ids(targets)?).await)?
+                self.deleted(aws.deregister_targets(self.id()?, &self.ids(targets)?).await)?;
             }
             Change::WaitDrained(targets) => self.look_for_drained(targets).await?,
             Change::DeleteTargetGroup => self.deleted(aws.delete_target_group(self.id_or_gone()).await)?,
 
             Change::SetLoadBalancerAttributes(changed) => {
-                aws.modify_load_balancer_attributes(self.id()?, changed).await?
+                aws.modify_load_balancer_attributes(self.id()?, changed).await?;
             }
             Change::SetSubnets(subnets) => aws.set_subnets(self.id()?, subnets).await?,
             Change::SetSecurityGroups(groups) => aws.set_security_groups(self.id()?, &self.ids(groups)?).await?,
@@ -179,7 +179,7 @@ impl Run<'_> {
             Change::DeleteListener => self.deleted(aws.delete_listener(self.id_or_gone()).await)?,
 
             Change::CreateRecord(record) | Change::SetRecord(record) | Change::DeleteRecord(record) => {
-                self.change_record(record).await?
+                self.change_record(record).await?;
             }
             Change::Tag(nodes, tags) => self.tag(nodes, tags).await?,
             Change::Untag(nodes, tags) => self.untag(nodes, tags).await?,
@@ -290,7 +290,7 @@ impl Run<'_> {
         };
         match info.state {
             LoadBalancerState::Active | LoadBalancerState::ActiveImpaired => {
-                Ok(Output::LoadBalancer(info, Tags::new()))
+                Ok(Output::LoadBalancer(Box::new(info), Tags::new()))
             }
             LoadBalancerState::Provisioning => {
                 Err(StepError::Waiting("AWS is still setting the load balancer up".to_owned()))
