@@ -144,13 +144,16 @@ impl Change {
     ) -> ApplyResponse {
         let lenient = on_unhealthy == OnUnhealthy::Warn;
         let diagnostics = diagnose::outcome(operation, &self.owner.stack, &outcome, lenient);
-        let exists = outcome.observed.nodes.keys().any(|id| !matches!(id, NodeId::Record(_)));
-        if !exists {
+        if outcome.observed.is_gone() {
             return ApplyResponse { diagnostics, ..ApplyResponse::default() };
         }
         ApplyResponse {
             state: Some(state(base, &outcome.observed)),
-            private: Private::of(&self.owner.resource_id, &outcome.observed).encode(),
+            private: Private {
+                deleting: operation == Operation::Delete,
+                ..Private::of(&self.owner.resource_id, &outcome.observed)
+            }
+            .encode(),
             diagnostics,
         }
     }

@@ -29,6 +29,8 @@ mod schema;
 mod services_config;
 mod state;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod topology;
 mod validate;
 
@@ -107,7 +109,8 @@ impl Resource for Alb {
     }
 
     fn identity(&self, state: &Value) -> Option<Value> {
-        Some(Value::object([("arn", state.get("arn").clone())]))
+        let arn = state.get("arn");
+        (!arn.is_null()).then(|| Value::object([("arn", arn.clone())]))
     }
 
     async fn validate(&self, config: &Value) -> Diagnostics {
@@ -191,7 +194,8 @@ impl Alb {
         let purpose = find::Purpose::Read;
         let found =
             find::find_known(aws.as_ref(), &request.state, &private, &owner, purpose, None).await.map_err(failed)?;
-        if found.observed.load_balancer.is_none() {
+        let unfinished = private.deleting && !found.observed.is_gone();
+        if found.observed.load_balancer.is_none() && !unfinished {
             return Ok(None);
         }
         let base =
@@ -199,7 +203,8 @@ impl Alb {
         let state = state::state(&base, &found.observed);
         let arn = state.get("arn").as_str().map(str::to_owned);
         self.read.lock().unwrap_or_else(PoisonError::into_inner).extend(arn);
-        Ok(Some((state, Private::of(&owner.resource_id, &found.observed).encode())))
+        let kept = Private { deleting: unfinished, ..Private::of(&owner.resource_id, &found.observed) };
+        Ok(Some((state, kept.encode())))
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Private {
     pub(crate) ipv6_cidr_blocks: BTreeSet<String>,
     /// Set by an import, until the first read has found what belongs to the stack.
     pub(crate) imported: bool,
+    /// Set when a delete did not end: what is left stays in the state though the load balancer is gone.
+    pub(crate) deleting: bool,
 }
 
 impl Private {
@@ -47,6 +49,7 @@ impl Private {
             cidr_blocks: observed.vpc.cidr_blocks.clone(),
             ipv6_cidr_blocks: observed.vpc.ipv6_cidr_blocks.clone(),
             imported: false,
+            deleting: false,
         }
     }
 

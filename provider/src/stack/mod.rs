@@ -348,6 +348,11 @@ typed_change! {
 }
 
 impl Observed {
+    /// Whether nothing of the stack is there. A record that points elsewhere is not the stack's.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.nodes.keys().all(|id| matches!(id, NodeId::Record(_)))
+    }
+
     /// The AWS identifier of a node, once it has one.
     pub(crate) fn id(&self, node: &NodeId) -> Option<&str> {
         self.nodes.get(node).map(|existing| existing.id.as_str())

@@ -140,6 +140,8 @@ async fn balancer(aws: &dyn Aws, key: &LoadBalancerKey) -> Result<Answers, AwsEr
         tokio::try_join!(aws.load_balancer_attributes(arn), aws.listeners(arn), aws.target_groups_of(arn))
     };
     let (balancer, (balancer_attributes, listeners, groups)) = match key {
+        // A delete that did not end has no load balancer any more.
+        LoadBalancerKey::Arn(arn) if arn.is_empty() => return Ok(Answers::default()),
         LoadBalancerKey::Arn(arn) => tokio::try_join!(aws.load_balancer(key), parts(arn))?,
         LoadBalancerKey::Name(_) => match aws.load_balancer(key).await? {
             Some(balancer) => {

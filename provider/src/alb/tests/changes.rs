@@ -285,11 +285,13 @@ async fn a_replacement_that_others_rules_use_is_refused_by_name() {
     let mut core = built(&http()).await;
     let rule_arn = {
         let mut state = core.aws.state();
-        let (group, _) = state.target_groups.iter().find(|(_, group)| group.info.name.starts_with("web-api-")).unwrap();
+        let api = |tags: &Tags| {
+            let is = |key: &str, value: &str| tags.get(key).is_some_and(|found| found == value);
+            is("codestream:stack", STACK) && is("codestream:role", "api")
+        };
+        let (group, _) = state.target_groups.iter().find(|(_, group)| api(&group.tags)).unwrap();
         let target_group_arns = vec![group.clone()];
-        let ours =
-            |port: u16, tags: &Tags| port == 80 && tags.get("codestream:stack").is_some_and(|stack| stack == STACK);
-        let (listener, _) = state.listeners.iter().find(|(_, found)| ours(found.settings.port, &found.tags)).unwrap();
+        let (listener, _) = state.listeners.iter().find(|(_, listener)| api(&listener.tags)).unwrap();
         let listener_arn = listener.clone();
         let arn = listener_arn.replace(":listener/", ":listener-rule/") + "/1";
         state

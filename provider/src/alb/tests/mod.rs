@@ -18,6 +18,8 @@ use crate::aws::{ActionInfo, Direction};
 
 /// The name of the stack under test.
 const STACK: &str = "web";
+/// The name of somebody else's, which starts like it.
+const NEIGHBOUR: &str = "web-api";
 
 /// A small configuration in which nothing takes long.
 fn http() -> Json {
@@ -77,12 +79,20 @@ fn update(name: &'static str, before: Json, arguments: &Json) -> Operation {
 /// The changes of what serves: every one of them must go without an outage.
 fn changes_of_service() -> Vec<Operation> {
     let delay = json!({"deregistration_delay": 5});
-    let ports = |listener: u16, target: u16| json!({"listener_port": listener, "target_port": target, "deregistration_delay": 5});
+    let ports = |listener: u16, target: u16| {
+        let delay = 5;
+        json!({"listener_port": listener, "target_port": target, "deregistration_delay": delay})
+    };
     let swapped = |api: u16, broadcaster: u16| json!({"api": ports(api, 80), "broadcaster": ports(broadcaster, 12080)});
     let plain = json!({"protocol": "HTTP", "certificate_arn": null});
     let secured = json!({"protocol": "HTTPS", "certificate_arn": cert_arn(1), "redirect_http": true});
     vec![
         update("instance swap", http(), &json!({"instance_ids": ["i-2"]})),
+        update(
+            "subnets and instance",
+            http(),
+            &json!({"subnet_ids": ["subnet-b", "subnet-c"], "instance_ids": ["i-3"]}),
+        ),
         update("HTTP to HTTPS", http(), &json!({"protocol": "HTTPS", "certificate_arn": cert_arn(1)})),
         update("HTTP to HTTPS with a redirect", http(), &secured),
         update("HTTPS to HTTP", https(), &plain),
@@ -163,7 +173,7 @@ fn changes_of_settings() -> Vec<Operation> {
 async fn inhabited() -> FakeAws {
     let aws = FakeAws::new();
     hurry(&aws);
-    let neighbour = change(http(), &json!({"name": "web-api"}));
+    let neighbour = change(http(), &json!({"name": NEIGHBOUR}));
     Core::new(aws.clone()).apply(Some(&configuration(&neighbour))).await.succeeded();
     settle().await;
     aws
@@ -188,10 +198,19 @@ async fn settle() {
     tokio::time::sleep(Duration::from_secs(900)).await;
 }
 
-/// All of AWS, with the random id of the stack by another name.
+/// All of AWS, with the random ids of the stack and of its neighbour by other names.
 fn picture(core: &Core) -> String {
-    let (text, id) = (core.aws.snapshot().to_string(), core.resource_id());
-    if id.is_empty() { text } else { text.replace(&id, "<this stack>") }
+    let mut text = core.aws.snapshot().to_string();
+    let neighbour = {
+        let state = core.aws.state();
+        let mut balancers = state.load_balancers.values().filter(|found| found.info.name == NEIGHBOUR);
+        balancers.find_map(|found| found.tags.get("codestream:resource-id").cloned())
+    };
+    let named = [(core.resource_id(), "<this stack>"), (neighbour.unwrap_or_default(), "<its neighbour>")];
+    for (id, name) in named.into_iter().filter(|(id, _)| !id.is_empty()) {
+        text = text.replace(&id, name);
+    }
+    text
 }
 
 /// The operations of the calls that changed something, with what they were about, from a call on.

@@ -13,6 +13,7 @@ use crate::aws::{Aws, NewLoadBalancer, NewSecurityGroup, Tags};
 
 /// Dies at the n-th call of a create of this configuration, and forgets it as core does.
 async fn killed(aws: &FakeAws, config: &Json, call: usize) {
+    fastrand::seed(1);
     aws.fail_at(aws.calls().len() + call, Fault::Crash { after_effect: true });
     let applied = Core::new(aws.clone()).apply(Some(&configuration(config))).await;
     assert!(applied.crashed, "{applied:?}");
@@ -22,6 +23,7 @@ async fn killed(aws: &FakeAws, config: &Json, call: usize) {
 /// How many calls a create makes before its last one.
 async fn calls_of(config: &Json) -> usize {
     let aws = inhabited().await.fork();
+    fastrand::seed(1);
     Core::new(aws.clone()).apply(Some(&configuration(config))).await.succeeded();
     aws.calls().len() - 1
 }

@@ -26,8 +26,8 @@ use super::{
 };
 use faults::Traffic;
 
-pub(crate) use faults::Fault;
-pub(crate) use health::{Target, Verdict};
+pub(crate) use faults::{Call, Fault};
+pub(crate) use health::{Health, Target, Verdict};
 pub(crate) use snapshot::Snapshot;
 
 /// The account all objects are in.

@@ -8,6 +8,8 @@
 mod delete;
 mod groups;
 mod listeners;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
