@@ -153,7 +153,10 @@ fn run(command: &mut Command, advice: &str) -> Result<()> {
 }
 
 /// The provider's binary, brought up to date once in this process.
-pub(crate) fn provider() -> Result<PathBuf> {
+///
+/// # Errors
+/// When it does not build.
+pub fn provider() -> Result<PathBuf> {
     static BINARY: OnceLock<Result<PathBuf>> = OnceLock::new();
     BINARY.get_or_init(build_provider).clone()
 }

@@ -1,10 +1,12 @@
 //! What the user is told: every error of the engine and of AWS, turned into a diagnostic that names the object,
 //! the cause and the remedy. Nothing else in this crate words an error of an operation.
 
+use std::collections::BTreeSet;
+
 use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
 use tfplugin::path::Path;
 
-use crate::aws::{AwsError, ErrorClass, TargetHealth};
+use crate::aws::{AwsError, ErrorClass, LoadBalancerState, TargetHealth};
 use crate::stack::apply::Outcome;
 use crate::stack::observe::{Found, Taken};
 use crate::stack::run::StepError;
@@ -72,6 +74,18 @@ pub(crate) fn taken(diagnostics: &mut Diagnostics, node: &NodeId, taken: &Taken,
     );
 }
 
+/// Several objects say that they are the same part of the stack.
+pub(crate) fn ambiguous(diagnostics: &mut Diagnostics, node: &NodeId, candidates: &BTreeSet<String>, stack: &str) {
+    let each: Vec<&str> = candidates.iter().map(String::as_str).collect();
+    diagnostics.error(
+        format!("There is more than one {node} of {stack}"),
+        format!(
+            "{} all carry this stack's tags, and only one can be its {node}. Delete those that are not, or take their tags that start with `codestream:` away.",
+            each.join(", ")
+        ),
+    );
+}
+
 /// Refuses to replace a target group that somebody else's listener or rule uses.
 pub(crate) fn refuse_foreign(wanted: &Desired, found: &Found) -> Result<(), Diagnostics> {
     let mut diagnostics = Diagnostics::new();
@@ -108,8 +122,8 @@ pub(crate) fn warn_of_foreign(observed: &Observed) -> Diagnostics {
 pub(crate) fn outcome(operation: Operation, stack: &str, outcome: &Outcome, lenient: bool) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
     for (step, error) in &outcome.failed {
-        let severity =
-            if lenient && is_unhealthy(error) && !outcome.put_back { Severity::Warning } else { Severity::Error };
+        let tolerable = lenient && is_unhealthy(error) && !outcome.put_back && outcome.skipped.is_empty();
+        let severity = if tolerable { Severity::Warning } else { Severity::Error };
         diagnostics.push(failed_step(operation, stack, step, error, severity));
     }
     if !outcome.skipped.is_empty() {
@@ -121,8 +135,13 @@ pub(crate) fn outcome(operation: Operation, stack: &str, outcome: &Outcome, leni
             "Because {cause}, this was not done:\n{}\nWhat exists is in the state. Apply again to go on from here.",
             skipped.join("\n")
         );
-        let severity = if diagnostics.has_errors() || stopped { Severity::Error } else { Severity::Warning };
-        diagnostics.push(Diagnostic { severity, summary, detail, path: Path::root() });
+        diagnostics.error(summary, detail);
+    }
+    if outcome.observed.load_balancer.as_ref().is_some_and(|facts| facts.state == LoadBalancerState::ActiveImpaired) {
+        diagnostics.warning(
+            format!("The load balancer {stack} is impaired"),
+            "It serves, but AWS lacks the resources to scale it. Check that its subnets have free addresses.",
+        );
     }
     diagnostics
 }

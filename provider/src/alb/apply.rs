@@ -1,5 +1,6 @@
 //! Creating, changing and deleting a `codestream_alb`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::config::{Config, OnUnhealthy};
 use super::desired::desired;
 use super::find::{self, find_known, find_names, new_resource_id, owner_of, take_over};
 use super::plan::{planned_names, planned_tags};
-use super::private::Private;
+use super::private::{Applied, Private};
 use super::state::state;
 use super::{Alb, refuse_protected, tags_of};
 use crate::aws::{Aws, AwsError, Tags, VpcInfo};
@@ -24,7 +25,7 @@ use crate::stack::ownership::Owner;
 use crate::stack::plan::{Purpose, plan};
 use crate::stack::run::Context;
 use crate::stack::wait::Limits;
-use crate::stack::{Desired, NodeId};
+use crate::stack::{Desired, Node, NodeId, Observed};
 
 /// One operation on one stack.
 struct Change {
@@ -66,6 +67,13 @@ async fn create(aws: Arc<dyn Aws>, planned: &Value, stop: Stop) -> Result<ApplyR
         take_over(aws.as_ref(), &owner, &mut found).await.map_err(failed)?;
     }
     let change = Change { aws, owner, tags, purpose: Purpose::Create, timeout: config.timeouts.create, stop };
+    if cannot_become(&found.observed, &wanted) {
+        let outcome = change.run(&Desired::default(), found).await;
+        if !outcome.failed.is_empty() || !outcome.observed.is_gone() {
+            return Ok(change.respond(Operation::Create, planned, outcome, OnUnhealthy::Error));
+        }
+        found = Found { observed: Observed { vpc: outcome.observed.vpc, ..Observed::default() }, ..Found::default() };
+    }
     let outcome = change.run(&wanted, found).await;
     Ok(change.respond(Operation::Create, planned, outcome, config.on_unhealthy))
 }
@@ -87,6 +95,7 @@ async fn update(
     if let Some(groups) = &config.security_group_ids {
         found.release(groups);
     }
+    found.observed.zones = zones(aws.as_ref(), &config, &found.observed).await.map_err(failed)?;
     let tags = planned_tags(planned);
     let wanted = desired(&config, &planned_names(planned), &found.observed.vpc.id, &tags);
     refuse_taken(&wanted, &found, &config.name)?;
@@ -147,13 +156,15 @@ impl Change {
         if outcome.observed.is_gone() {
             return ApplyResponse { diagnostics, ..ApplyResponse::default() };
         }
+        let certificates = base.get("additional_certificate_arns").as_list().unwrap_or_default().iter();
+        let applied = Applied {
+            tags: self.tags.clone(),
+            additional_certificate_arns: certificates.filter_map(|arn| arn.as_str().map(str::to_owned)).collect(),
+        };
         ApplyResponse {
-            state: Some(state(base, &outcome.observed)),
-            private: Private {
-                deleting: operation == Operation::Delete,
-                ..Private::of(&self.owner.resource_id, &outcome.observed)
-            }
-            .encode(),
+            state: Some(state(base, &outcome.observed, Some(&applied))),
+            private: Private { applied: Some(applied), ..Private::of(&self.owner.resource_id, &outcome.observed) }
+                .encode(),
             diagnostics,
         }
     }
@@ -175,6 +186,29 @@ async fn vpc_of(aws: &dyn Aws, config: &Config, planned: &Value) -> Result<VpcIn
     Ok(aws.vpc(&id).await?.unwrap_or(known))
 }
 
+/// The availability zones of the subnets that are there and of those wanted, when they differ.
+async fn zones(aws: &dyn Aws, config: &Config, observed: &Observed) -> Result<BTreeMap<String, String>, AwsError> {
+    let there =
+        observed.balancer(&NodeId::LoadBalancer).map(|balancer| balancer.subnet_ids.clone()).unwrap_or_default();
+    if there == config.subnet_ids {
+        return Ok(BTreeMap::new());
+    }
+    let all = there.union(&config.subnet_ids).cloned().collect();
+    Ok(aws.subnets(&all).await?.into_iter().map(|subnet| (subnet.id, subnet.availability_zone)).collect())
+}
+
+/// Whether what an interrupted create left differs in something that AWS does not let change.
+fn cannot_become(observed: &Observed, wanted: &Desired) -> bool {
+    wanted.nodes.iter().any(|(id, node)| match (observed.nodes.get(id).map(|existing| &existing.node), node) {
+        (Some(Node::LoadBalancer(there)), Node::LoadBalancer(wanted)) => there.scheme != wanted.scheme,
+        (Some(Node::SecurityGroup(there)), Node::SecurityGroup(wanted)) => there.vpc_id != wanted.vpc_id,
+        (Some(Node::TargetGroup(there)), Node::TargetGroup(wanted)) => {
+            (&there.vpc_id, there.port, &there.protocol) != (&wanted.vpc_id, wanted.port, &wanted.protocol)
+        }
+        _ => false,
+    })
+}
+
 /// Refuses a graph of which a part is somebody else's already.
 fn refuse_taken(wanted: &Desired, found: &Found, stack: &str) -> Result<(), Diagnostics> {
     let taken = wanted.nodes.keys().filter(|id| !found.observed.nodes.contains_key(*id));
@@ -183,6 +217,9 @@ fn refuse_taken(wanted: &Desired, found: &Found, stack: &str) -> Result<(), Diag
         if let Some(taken) = found.taken.get(id) {
             diagnose::taken(&mut diagnostics, id, taken, stack);
         }
+    }
+    for (id, candidates) in &found.ambiguous {
+        diagnose::ambiguous(&mut diagnostics, id, candidates, stack);
     }
     if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics) }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::config::{Config, Endpoint, Protocol, Role, Stickiness};
+use super::config::{Config, Endpoint, OnUnhealthy, Protocol, Role, Stickiness};
 use crate::aws::{Attributes, Direction, ListenerInfo, Tags};
 use crate::stack::observe::Roles;
 use crate::stack::{
@@ -111,7 +111,12 @@ pub(crate) fn desired(config: &Config, names: &GroupNames, vpc_id: &str, tags: &
     for record in records(config) {
         nodes.insert(NodeId::Record(record.kind), Node::Record(record));
     }
-    Desired { nodes, tags: tags.clone(), wait_for_healthy: config.wait_for_healthy }
+    Desired {
+        nodes,
+        tags: tags.clone(),
+        wait_for_healthy: config.wait_for_healthy,
+        tolerates_unhealthy: config.on_unhealthy == OnUnhealthy::Warn,
+    }
 }
 
 /// The security groups of the load balancer.
@@ -176,10 +181,15 @@ fn tcp(direction: Direction, port: u16, source: Source, description: String) -> 
     Rule { direction, protocol: "tcp".to_owned(), from_port: port, to_port: port, source, description }
 }
 
+/// The description of the rules that let the load balancer in: by it they are told from others.
+pub(crate) fn instance_rules_description(stack: &str) -> String {
+    format!("CodeStream load balancer {stack}")
+}
+
 /// What lets the load balancer in at the instances' own security group.
 fn instance_rules(config: &Config) -> BTreeSet<Rule> {
     let ports: BTreeSet<u16> = Role::ALL.iter().map(|role| config.endpoint(*role).target_port).collect();
-    let description = format!("CodeStream load balancer {}", config.name);
+    let description = instance_rules_description(&config.name);
     let sources = groups_of(config);
     let rule =
         |port: u16, group: &Ref| tcp(Direction::Ingress, port, Source::Group(group.clone()), description.clone());

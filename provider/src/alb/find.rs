@@ -1,16 +1,17 @@
 //! Finding what a `codestream_alb` has in AWS: what to look for, given its state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tfplugin::value::Value;
 use uuid::Uuid;
 
 use super::config::{Config, Role};
-use super::desired::{AlbRoles, LOAD_BALANCER, group_prefix, records, security_group_name};
+use super::desired::{AlbRoles, LOAD_BALANCER, group_prefix, instance_rules_description, records, security_group_name};
 use super::private::Private;
-use crate::aws::{Aws, AwsError, LoadBalancerKey, VpcInfo};
+use crate::aws::{Aws, AwsError, LoadBalancerKey, SecurityGroupKey, Tags, VpcInfo};
+use crate::stack::NodeId;
 use crate::stack::observe::{Found, Roles, Sought, SoughtRecord, observe};
-use crate::stack::ownership::{Owner, RESOURCE_ID};
+use crate::stack::ownership::{Claim, Owner, RESOURCE_ID};
 
 /// The resource type, as in the ownership tags.
 pub(crate) const TYPE_NAME: &str = "codestream_alb";
@@ -34,17 +35,25 @@ pub(crate) fn new_resource_id() -> String {
     Uuid::new_v4().to_string()
 }
 
-/// The identity of a stack that exists: from its private state, else from the tags of its load balancer. One
+/// The identity of a stack that exists: from its private state, else from the tags of its objects. One
 /// that has neither was imported, and gets a new id.
 pub(crate) async fn owner_of(aws: &dyn Aws, state: &Value, private: &Private) -> Result<Owner, AwsError> {
     let stack = state.get("name").as_str().unwrap_or_default();
     if !private.resource_id.is_empty() {
         return Ok(owner(stack, private.resource_id.clone()));
     }
-    let arn = state.get("arn").as_str().unwrap_or_default().to_owned();
-    let tags = aws.tags(&[arn.clone()].into()).await?.remove(&arn).unwrap_or_default();
-    let tagged = tags.get(RESOURCE_ID).map(|id| owner(stack, id.clone())).filter(|owner| owner.owns(&tags));
-    Ok(tagged.unwrap_or_else(|| owner(stack, new_resource_id())))
+    let roles = AlbRoles { prefix: group_prefix(stack) };
+    let known: BTreeSet<String> = known(state, private, &roles).into_keys().collect();
+    let (groups, arns): (BTreeSet<String>, BTreeSet<String>) = known.into_iter().partition(|id| id.starts_with("sg-"));
+    let mut tags: Vec<Tags> = if arns.is_empty() { Vec::new() } else { aws.tags(&arns).await?.into_values().collect() };
+    if !groups.is_empty() {
+        tags.extend(aws.security_groups(&SecurityGroupKey::Ids(groups)).await?.into_iter().map(|group| group.tags));
+    }
+    let mut owners = tags.iter().filter_map(|tags| {
+        let owner = owner(stack, tags.get(RESOURCE_ID)?.clone());
+        owner.owns(tags).then_some(owner)
+    });
+    Ok(owners.next().unwrap_or_else(|| owner(stack, new_resource_id())))
 }
 
 /// Looks for a stack that the state knows.
@@ -57,7 +66,8 @@ pub(crate) async fn find_known(
     wanted: Option<&Config>,
 ) -> Result<Found, AwsError> {
     let roles = AlbRoles { prefix: group_prefix(&owner.stack) };
-    let changing = purpose == Purpose::Change;
+    // Core drops the private state of an apply that broke off: then nobody knows what that has left.
+    let changing = purpose == Purpose::Change || private.resource_id.is_empty();
     let mut sought = Sought {
         owner,
         roles: &roles,
@@ -68,7 +78,13 @@ pub(crate) async fn find_known(
         security_groups: BTreeMap::from([(security_group_name(&owner.stack), LOAD_BALANCER)]),
         tagged_security_groups: changing,
         records: Vec::new(),
-        rules_in: state.get("instance_security_group_id").as_str().map(str::to_owned),
+        rules_in: state
+            .get("instance_security_group_id")
+            .as_str()
+            .map(str::to_owned)
+            .or_else(|| private.rules_in.clone()),
+        rules_description: instance_rules_description(&owner.stack),
+        dns_name: private.dns_name.clone(),
         vpc: vpc(state, private),
         listener_rules: changing,
     };
@@ -77,9 +93,11 @@ pub(crate) async fn find_known(
     if names_group || purpose == Purpose::Read && !private.imported {
         sought.security_groups.clear();
     }
-    add_records(&mut sought.records, Config::parse(state).as_ref(), true);
+    let kept = private.records.iter().map(|record| (record.zone_id.clone(), record.name.clone(), record.kind.clone()));
+    add_records(&mut sought.records, kept, true);
+    add_records(&mut sought.records, keys(Config::parse(state).as_ref()), true);
     if let Some(wanted) = wanted {
-        add_records(&mut sought.records, Some(wanted), false);
+        add_records(&mut sought.records, keys(Some(wanted)), false);
         if sought.rules_in.is_none() {
             sought.rules_in.clone_from(&wanted.instance_security_group_id);
         }
@@ -101,20 +119,27 @@ pub(crate) async fn find_names(aws: &dyn Aws, config: &Config, owner: &Owner, vp
         tagged_security_groups: false,
         records: Vec::new(),
         rules_in: config.instance_security_group_id.clone(),
+        rules_description: instance_rules_description(&owner.stack),
+        dns_name: String::new(),
         vpc,
         listener_rules: false,
     };
-    add_records(&mut sought.records, Some(config), false);
+    add_records(&mut sought.records, keys(Some(config)), false);
     observe(aws, &sought).await
 }
 
-fn add_records(sought: &mut Vec<SoughtRecord>, config: Option<&Config>, known: bool) {
-    for record in config.map(records).unwrap_or_default() {
-        if !sought
-            .iter()
-            .any(|other| (&other.zone_id, &other.name, other.kind) == (&record.zone_id, &record.name, record.kind))
-        {
-            sought.push(SoughtRecord { zone_id: record.zone_id, name: record.name, kind: record.kind, known });
+/// Zone, name and type of the records that a configuration wants.
+fn keys(config: Option<&Config>) -> impl Iterator<Item = (String, String, String)> {
+    let wanted = config.map(records).unwrap_or_default();
+    wanted.into_iter().map(|record| (record.zone_id, record.name, record.kind.to_owned()))
+}
+
+fn add_records(sought: &mut Vec<SoughtRecord>, keys: impl Iterator<Item = (String, String, String)>, known: bool) {
+    for (zone_id, name, kind) in keys {
+        let kind = if kind == "AAAA" { "AAAA" } else { "A" };
+        let same = |other: &SoughtRecord| (&other.zone_id, &other.name, other.kind) == (&zone_id, &name, kind);
+        if !sought.iter().any(same) {
+            sought.push(SoughtRecord { zone_id, name, kind, known });
         }
     }
 }
@@ -152,18 +177,31 @@ fn vpc(state: &Value, private: &Private) -> VpcInfo {
 /// now on.
 pub(crate) async fn take_over(aws: &dyn Aws, owner: &Owner, found: &mut Found) -> Result<(), AwsError> {
     let tags = owner.claim_tags();
-    let (mut groups, mut rest) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+    let (mut groups, mut rest) = (BTreeSet::new(), BTreeSet::new());
     for node in &found.interrupted {
         let Some(existing) = found.observed.nodes.get_mut(node) else { continue };
         existing.tags.extend(tags.clone());
         let ids = if existing.id.starts_with("sg-") { &mut groups } else { &mut rest };
         ids.insert(existing.id.clone());
     }
+    let mut rules = BTreeSet::new();
+    for group in &groups {
+        rules.extend(aws.security_group_rule_tags(group).await?.into_iter().map(|(id, _, _)| id));
+    }
+    for node in found.observed.nodes.keys() {
+        let NodeId::RulesIn(group) = node else { continue };
+        let of_stack = |tags: &Tags| owner.claim(tags, &BTreeSet::new()) != Claim::Foreign;
+        let ours = aws.security_group_rule_tags(group).await?.into_iter().filter(|(_, _, tags)| of_stack(tags));
+        rules.extend(ours.map(|(id, _, _)| id));
+    }
     if !rest.is_empty() {
         aws.add_tags(&rest, &tags).await?;
     }
     if !groups.is_empty() {
         aws.add_ec2_tags(&groups, &tags).await?;
+    }
+    if !rules.is_empty() {
+        aws.add_ec2_tags(&rules, &Tags::from([(RESOURCE_ID.to_owned(), owner.resource_id.clone())])).await?;
     }
     Ok(())
 }

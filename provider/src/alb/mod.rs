@@ -51,6 +51,7 @@ use tfplugin::value::Value;
 use crate::aws::{Aws, LoadBalancerKey, Tags};
 use crate::diagnose;
 use crate::settings::{Settings, Shared};
+use config::{Config, Role};
 use private::Private;
 
 /// The resource type `codestream_alb`.
@@ -91,6 +92,35 @@ impl Alb {
             private.objects.extend(read.iter().map(|arn| (arn.clone(), desired::LOAD_BALANCER.to_owned())));
         }
         preflight::check(aws.as_ref(), resolved, prior, &private, settings.preflight, SystemTime::now()).await
+    }
+}
+
+impl Alb {
+    /// Who else uses a target group that the plan replaces; asked only when it does.
+    async fn foreign_users(
+        &self,
+        settings: &Settings,
+        prior: Option<&Value>,
+        planned: &Value,
+        private: &[u8],
+    ) -> Diagnostics {
+        let none = Diagnostics::new();
+        let (Some(prior), Some(aws), Some(config)) = (prior, &settings.aws, Config::parse(planned)) else {
+            return none;
+        };
+        let name = |state: &Value, role: Role| state.get(role.name()).get("target_group_name").clone();
+        let replaces = Role::ALL.into_iter().any(|role| name(prior, role) != name(planned, role));
+        if !replaces || settings.preflight == crate::settings::Preflight::Off {
+            return none;
+        }
+        let private = Private::decode(private);
+        let Ok(owner) = find::owner_of(aws.as_ref(), prior, &private).await else { return none };
+        let purpose = find::Purpose::Change;
+        let Ok(found) = find::find_known(aws.as_ref(), prior, &private, &owner, purpose, None).await else {
+            return none;
+        };
+        let wanted = desired::desired(&config, &plan::planned_names(planned), "", &Tags::new());
+        diagnose::refuse_foreign(&wanted, &found).err().unwrap_or_default()
     }
 }
 
@@ -141,12 +171,15 @@ impl Resource for Alb {
             settings.default_tags.as_ref().map_or(Value::Unknown, |defaults| plan::tags_all(&resolved, defaults));
         let planned = plan::planned(&resolved, prior.as_ref(), &tags_all, checked.vpc_id.as_deref());
         let requires_replace = prior.as_ref().map(|prior| plan::requires_replace(&planned, prior)).unwrap_or_default();
+        let foreign = self.foreign_users(&settings, prior.as_ref(), &planned, &private).await;
         // Core plans a replacement a second time, as a create: that is when the checks speak.
         let diagnostics = if requires_replace.is_empty() {
             checked.diagnostics
         } else {
             refuse_protected(prior.as_ref(), "replaced")
         };
+        let mut diagnostics = diagnostics;
+        diagnostics.extend(foreign);
         PlanResponse { planned: Some(planned), requires_replace, private, diagnostics }
     }
 
@@ -184,7 +217,8 @@ impl Resource for Alb {
 }
 
 impl Alb {
-    /// The state as AWS has it now; `None` when the load balancer is gone.
+    /// The state as AWS has it now; `None` when nothing of the stack is left. As long as anything is, it stays in
+    /// the state, so that an apply completes it or a destroy ends it.
     async fn refreshed(&self, request: &ReadRequest) -> Result<Option<(Value, Vec<u8>)>, Diagnostics> {
         let (_, aws) = self.aws()?;
         let private = Private::decode(&request.private);
@@ -194,17 +228,15 @@ impl Alb {
         let purpose = find::Purpose::Read;
         let found =
             find::find_known(aws.as_ref(), &request.state, &private, &owner, purpose, None).await.map_err(failed)?;
-        let unfinished = private.deleting && !found.observed.is_gone();
-        if found.observed.load_balancer.is_none() && !unfinished {
+        if found.observed.is_gone() {
             return Ok(None);
         }
         let base =
             if private.imported { import::completed(&request.state, &found.observed) } else { request.state.clone() };
-        let state = state::state(&base, &found.observed);
+        let state = state::state(&base, &found.observed, private.applied.as_ref());
         let arn = state.get("arn").as_str().map(str::to_owned);
         self.read.lock().unwrap_or_else(PoisonError::into_inner).extend(arn);
-        let kept = Private { deleting: unfinished, ..Private::of(&owner.resource_id, &found.observed) };
-        Ok(Some((state, kept.encode())))
+        Ok(Some((state, private.refreshed(&owner.resource_id, &found.observed).encode())))
     }
 }
 

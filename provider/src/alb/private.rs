@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::aws::VpcInfo;
-use crate::stack::{NodeId, Observed, ownership};
+use crate::aws::{Tags, VpcInfo};
+use crate::stack::{NodeId, Observed, Record, ownership};
 
 /// The private state of a stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +21,34 @@ pub(crate) struct Private {
     pub(crate) ipv6_cidr_blocks: BTreeSet<String>,
     /// Set by an import, until the first read has found what belongs to the stack.
     pub(crate) imported: bool,
-    /// Set when a delete did not end: what is left stays in the state though the load balancer is gone.
-    pub(crate) deleting: bool,
+    /// What the last apply settled: where objects differ among themselves, it tells which of them have changed.
+    pub(crate) applied: Option<Applied>,
+    /// The alias records of the stack, and where they lead.
+    pub(crate) records: Vec<KeptRecord>,
+    pub(crate) dns_name: String,
+    /// The security group of somebody else's in which the stack keeps rules.
+    pub(crate) rules_in: Option<String>,
+}
+
+/// What every object of a stack had in common after an apply.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Applied {
+    pub(crate) tags: Tags,
+    pub(crate) additional_certificate_arns: BTreeSet<String>,
+}
+
+/// Where an alias record is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeptRecord {
+    pub(crate) zone_id: String,
+    pub(crate) name: String,
+    pub(crate) kind: String,
+}
+
+impl KeptRecord {
+    fn of(record: &Record) -> Self {
+        Self { zone_id: record.zone_id.clone(), name: record.name.clone(), kind: record.kind.to_owned() }
+    }
 }
 
 impl Private {
@@ -49,8 +75,23 @@ impl Private {
             cidr_blocks: observed.vpc.cidr_blocks.clone(),
             ipv6_cidr_blocks: observed.vpc.ipv6_cidr_blocks.clone(),
             imported: false,
-            deleting: false,
+            applied: None,
+            records: observed.records().map(|(_, record)| KeptRecord::of(record)).collect(),
+            dns_name: observed.load_balancer.as_ref().map(|facts| facts.dns_name.clone()).unwrap_or_default(),
+            rules_in: observed.nodes.keys().find_map(|id| match id {
+                NodeId::RulesIn(group) => Some(group.clone()),
+                _ => None,
+            }),
         }
+    }
+
+    /// What is to be kept of a graph after a read.
+    pub(crate) fn refreshed(&self, resource_id: &str, observed: &Observed) -> Self {
+        let mut kept = Self { applied: self.applied.clone(), ..Self::of(resource_id, observed) };
+        if observed.load_balancer.is_none() {
+            kept.dns_name.clone_from(&self.dns_name);
+        }
+        kept
     }
 
     /// The VPC.

@@ -10,17 +10,18 @@ use tfplugin::value::Value;
 
 use super::config::Role;
 use super::desired::LOAD_BALANCER;
+use super::private::Applied;
 use super::services_config;
 use super::topology::topology;
 use crate::aws::{Attributes, HealthCheck, Tags};
-use crate::stack::ownership::user_tags;
-use crate::stack::{Action, Listener, Node, NodeId, Observed, Ref, TargetGroup};
+use crate::stack::ownership::{OWNERSHIP, user_tags};
+use crate::stack::{Action, Listener, Node, NodeId, Observed, Ref, Source, TargetGroup};
 
 /// The state for a graph. `base` is the last state, or the planned one: what it says holds where the graph says
 /// nothing.
-pub(crate) fn state(base: &Value, observed: &Observed) -> Value {
+pub(crate) fn state(base: &Value, observed: &Observed, applied: Option<&Applied>) -> Value {
     let mut state = base.clone().unknown_as_null();
-    let view = View { base, observed };
+    let view = View { base, observed, applied };
     view.balancer(&mut state);
     view.listeners(&mut state);
     view.records(&mut state);
@@ -37,6 +38,7 @@ pub(crate) fn state(base: &Value, observed: &Observed) -> Value {
 struct View<'a> {
     base: &'a Value,
     observed: &'a Observed,
+    applied: Option<&'a Applied>,
 }
 
 impl View<'_> {
@@ -54,6 +56,9 @@ impl View<'_> {
         state.put("security_group_id", self.observed.id(&NodeId::SecurityGroup(LOAD_BALANCER)));
         if !self.observed.vpc.id.is_empty() {
             state.put("vpc_id", &self.observed.vpc.id);
+        }
+        if state.get("instance_security_group_id").as_str().is_some_and(|group| !self.is_let_in(group)) {
+            state.put("instance_security_group_id", Value::Null);
         }
         let Some(balancer) = self.observed.balancer(&id) else { return };
         state.put("name", &balancer.name);
@@ -105,7 +110,7 @@ impl View<'_> {
         let redirects =
             self.observed.listeners().any(|(_, listener)| matches!(listener.action, Action::RedirectToHttps(_)));
         state.put("redirect_http", redirects);
-        state.put("additional_certificate_arns", additional_certificates(&before, &serving));
+        state.put("additional_certificate_arns", additional_certificates(&before, self.applied, &serving));
         if let Some(ids) = self.instances() {
             state.put("instance_ids", Value::set(&ids));
         }
@@ -148,9 +153,13 @@ impl View<'_> {
             .filter(|(id, _)| !matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)))
             .map(|(_, existing)| user_tags(&existing.tags))
             .collect();
-        let last = self.base.get("tags_all");
-        // The first object whose tags are not the last known stands for all: a difference must show.
-        let differing = tagged.iter().find(|tags| as_value(tags) != *last).or(tagged.first());
+        if !self.is_marked() {
+            state.put("tags_all", Value::Null);
+            return;
+        }
+        let last = self.applied.map_or_else(|| self.base.get("tags_all").clone(), |applied| as_value(&applied.tags));
+        // The first object whose tags are not those applied stands for all: a difference must show.
+        let differing = tagged.iter().find(|tags| as_value(tags) != last).or(tagged.first());
         let Some(all) = differing else { return };
         state.put("tags_all", as_value(all));
         let given = state.get("tags").as_map().cloned().unwrap_or_default();
@@ -158,6 +167,29 @@ impl View<'_> {
             let kept = given.keys().filter_map(|key| all.get(key).map(|value| (key.clone(), Value::from(value))));
             state.put("tags", Value::object(kept));
         }
+    }
+
+    /// Whether every object carries the tags that say whose it is. After an import none does, until the first apply.
+    fn is_marked(&self) -> bool {
+        let mut tagged =
+            self.observed.nodes.iter().filter(|(id, _)| !matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)));
+        tagged.all(|(_, existing)| OWNERSHIP.iter().all(|key| existing.tags.contains_key(*key)))
+    }
+
+    /// Whether the instances' own group lets the load balancer in on every target port.
+    fn is_let_in(&self, group: &str) -> bool {
+        let rules = match self.observed.nodes.get(&NodeId::RulesIn(group.to_owned())).map(|existing| &existing.node) {
+            Some(Node::RulesIn(rules)) => rules.clone(),
+            _ => BTreeSet::new(),
+        };
+        let sources = self.observed.balancer(&NodeId::LoadBalancer).map(|balancer| balancer.security_groups.clone());
+        let open = |port: u16, source: &Ref| {
+            let port = i64::from(port);
+            rules.iter().any(|rule| {
+                (rule.from_port, rule.to_port) == (port, port) && rule.source == Source::Group(source.clone())
+            })
+        };
+        self.observed.target_groups().all(|(_, group)| sources.iter().flatten().all(|source| open(group.port, source)))
     }
 
     /// The listener of a role; when there are several, the one on the port of the last state.
@@ -207,7 +239,8 @@ impl View<'_> {
     fn ready(&self) -> bool {
         Role::ALL.into_iter().all(|role| {
             let health = self.group(role).and_then(|(id, _)| self.observed.health.get(id));
-            health.is_some_and(|targets| !targets.is_empty() && targets.iter().all(|target| target.state == "healthy"))
+            let mut staying = health.into_iter().flatten().filter(|target| target.state != "draining").peekable();
+            staying.peek().is_some() && staying.all(|target| target.state == "healthy")
         })
     }
 }
@@ -220,14 +253,14 @@ fn agreed<'a, T: PartialEq + ?Sized>(values: impl Iterator<Item = Option<&'a T>>
 }
 
 /// The additional certificates of all listeners together, or of none but all: whichever shows the difference.
-fn additional_certificates(last: &Value, listeners: &[&Listener]) -> Value {
+fn additional_certificates(last: &Value, applied: Option<&Applied>, listeners: &[&Listener]) -> Value {
     let sets: Vec<&BTreeSet<String>> = listeners.iter().map(|listener| &listener.additional_certificate_arns).collect();
-    let union: BTreeSet<&String> = sets.iter().copied().flatten().collect();
-    let common: BTreeSet<&String> =
-        union.iter().copied().filter(|arn| sets.iter().all(|set| set.contains(*arn))).collect();
-    let value = |set: BTreeSet<&String>| if set.is_empty() && last.is_null() { Value::Null } else { Value::set(set) };
-    let union = value(union);
-    if union == *last { value(common) } else { union }
+    let union: BTreeSet<String> = sets.iter().copied().flatten().cloned().collect();
+    let common: BTreeSet<String> =
+        union.iter().filter(|arn| sets.iter().all(|set| set.contains(*arn))).cloned().collect();
+    let shown =
+        if applied.is_some_and(|applied| applied.additional_certificate_arns == union) { common } else { union };
+    if shown.is_empty() && last.is_null() { Value::Null } else { Value::set(&shown) }
 }
 
 fn number(attributes: &Attributes, key: &str) -> Option<i64> {

@@ -78,9 +78,18 @@ fn group_value(group: &TargetGroup) -> Value {
         ("name", text(&group.name)),
         ("port", Value::from(i64::from(group.port))),
         ("protocol", Value::from(&group.protocol)),
-        ("health_check_path", text(&group.health_check.path)),
+        ("health_check_path", health_check_path(group)),
         ("instance_ids", texts(instances)),
     ])
+}
+
+/// The path that is probed; with protocol and port when these are not the targets' own.
+fn health_check_path(group: &TargetGroup) -> Value {
+    let check = &group.health_check;
+    if check.protocol == group.protocol && check.port == "traffic-port" {
+        return text(&check.path);
+    }
+    Value::from(format!("{} on port {}: {}", check.protocol, check.port, check.path))
 }
 
 /// The rules that hold for the load balancer: those of its own group, if that is attached, and a line for

@@ -139,10 +139,18 @@ fn ready(plan: &Plan, status: &mut [Status], stopped: bool) -> Vec<StepId> {
 fn verdict(step: &Step, status: &[Status], stopped: bool) -> Verdict {
     let any = |steps: &BTreeSet<StepId>, test: fn(Status) -> bool| steps.iter().any(|id| test(status[*id]));
     match &step.when {
+        When::Failed(..) if stopped => Verdict::End(Status::NotNeeded),
         _ if stopped => Verdict::End(Status::Skipped),
         When::After(steps) if any(steps, Status::unsuccessful) => Verdict::End(Status::Skipped),
         When::After(steps) if any(steps, |status| status != Status::Done) => Verdict::Wait,
         When::After(_) => Verdict::Start,
+        When::Despite(done, _) if any(done, Status::unsuccessful) => Verdict::End(Status::Skipped),
+        When::Despite(done, ended)
+            if any(done, |status| status != Status::Done) || any(ended, |status| !status.ended()) =>
+        {
+            Verdict::Wait
+        }
+        When::Despite(..) => Verdict::Start,
         When::Failed(failed, _) if any(failed, |status| !status.ended()) => Verdict::Wait,
         When::Failed(failed, _) if !any(failed, Status::unsuccessful) => Verdict::End(Status::NotNeeded),
         When::Failed(_, after) if any(after, |status| !status.ended()) => Verdict::Wait,

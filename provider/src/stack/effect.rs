@@ -1,12 +1,14 @@
 //! What a step leaves behind: the observed graph after it. State is built from this, so that everything that
 //! exists is in it however an apply ends.
 
+use std::collections::BTreeSet;
+
 use super::ownership::PROVISIONING;
 use super::step::{Change, Step};
 use super::{
     Existing, LoadBalancerFacts, Node, NodeId, Observed, Rule, SecurityGroup, Source, TargetGroup, attributes,
 };
-use crate::aws::{Attributes, Direction, LoadBalancerInfo, LoadBalancerState, Tags, TargetHealth};
+use crate::aws::{Attributes, Direction, LoadBalancerInfo, LoadBalancerState, Tags, TargetHealth, VpcInfo};
 
 /// What a step learnt from AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,16 +34,18 @@ impl From<&LoadBalancerInfo> for LoadBalancerFacts {
     }
 }
 
-/// The rule that AWS puts into every new security group.
-pub(crate) fn default_egress() -> Rule {
-    Rule {
+/// The rules that AWS puts into every new security group: all egress, over IPv6 too when the VPC has that.
+pub(crate) fn default_rules(vpc: &VpcInfo) -> BTreeSet<Rule> {
+    let all = |block: &str| Rule {
         direction: Direction::Egress,
         protocol: "-1".to_owned(),
         from_port: -1,
         to_port: -1,
-        source: Source::Cidr("0.0.0.0/0".to_owned()),
+        source: Source::Cidr(block.to_owned()),
         description: String::new(),
-    }
+    };
+    let ipv6 = (!vpc.ipv6_cidr_blocks.is_empty()).then_some("::/0");
+    ["0.0.0.0/0"].into_iter().chain(ipv6).map(all).collect()
 }
 
 impl Observed {
@@ -60,7 +64,7 @@ impl Observed {
     fn record_creation(&mut self, step: &Step, id: String, tags: Tags) {
         let node = match &step.change {
             Change::CreateSecurityGroup(group) => {
-                Node::SecurityGroup(SecurityGroup { rules: [default_egress()].into(), ..group.clone() })
+                Node::SecurityGroup(SecurityGroup { rules: default_rules(&self.vpc), ..group.clone() })
             }
             Change::CreateTargetGroup(group) => Node::TargetGroup(TargetGroup {
                 targets: [].into(),
@@ -145,6 +149,7 @@ impl Observed {
             let empty = || Existing { id: group.clone(), node: Node::RulesIn([].into()), tags: Tags::new() };
             self.nodes.entry(step.node.clone()).or_insert_with(empty);
         }
+        let vpc = self.vpc.clone();
         let rules = match self.nodes.get_mut(&step.node).map(|existing| &mut existing.node) {
             Some(Node::SecurityGroup(group)) => &mut group.rules,
             Some(Node::RulesIn(rules)) => rules,
@@ -152,7 +157,7 @@ impl Observed {
         };
         match &step.change {
             Change::AuthorizeRules(changed) | Change::DescribeRules(changed) => {
-                rules.retain(|rule| !changed.iter().any(|new| new.key() == rule.key()));
+                rules.retain(|rule| !changed.iter().any(|new| new.covers(rule, &vpc)));
                 rules.extend(changed.iter().cloned());
             }
             Change::RevokeRules(changed) => rules.retain(|rule| !changed.iter().any(|old| old.key() == rule.key())),
@@ -198,8 +203,9 @@ impl Observed {
         }
     }
 
-    fn with_tags(&mut self, nodes: &std::collections::BTreeSet<NodeId>, change: impl Fn(&mut Tags)) {
-        for id in nodes {
+    fn with_tags(&mut self, nodes: &BTreeSet<NodeId>, change: impl Fn(&mut Tags)) {
+        // What tags the rules in somebody else's group have is not kept.
+        for id in nodes.iter().filter(|id| !matches!(id, NodeId::RulesIn(_))) {
             if let Some(existing) = self.nodes.get_mut(id) {
                 change(&mut existing.tags);
             }

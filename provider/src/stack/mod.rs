@@ -128,6 +128,15 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// Whether a rule that is there is this one, or one of the address blocks that this one's `vpc` stands for.
+    pub(crate) fn covers(&self, there: &Self, vpc: &VpcInfo) -> bool {
+        let block = |cidr: &String| vpc.cidr_blocks.contains(cidr) || vpc.ipv6_cidr_blocks.contains(cidr);
+        let within = matches!(&there.source, Source::Cidr(cidr) if self.source == Source::Vpc && block(cidr));
+        self.key() == there.key() || within && self.key() == Self { source: Source::Vpc, ..there.clone() }.key()
+    }
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { direction, protocol, from_port, to_port, source, .. } = self;
@@ -227,6 +236,8 @@ pub(crate) struct Desired {
     pub(crate) tags: Tags,
     /// Whether new targets must be healthy before the apply is done.
     pub(crate) wait_for_healthy: bool,
+    /// Whether the apply is done all the same when they do not become so.
+    pub(crate) tolerates_unhealthy: bool,
 }
 
 /// An object that is there.
@@ -263,7 +274,9 @@ pub(crate) struct Observed {
     pub(crate) vpc: VpcInfo,
     pub(crate) nodes: BTreeMap<NodeId, Existing>,
     pub(crate) load_balancer: Option<LoadBalancerFacts>,
-    /// The health of the registered targets, for each target group.
+    /// The availability zones of the subnets that are there and of those that are wanted, when they differ.
+    pub(crate) zones: BTreeMap<String, String>,
+    /// The health of the targets, for each target group; those still draining included.
     pub(crate) health: BTreeMap<NodeId, Vec<TargetHealth>>,
     pub(crate) foreign: Vec<Foreign>,
 }
@@ -370,7 +383,7 @@ impl Observed {
     pub(crate) fn reference(&self, id: &str) -> Ref {
         self.nodes
             .iter()
-            .find(|(_, existing)| existing.id == id)
+            .find(|(node, existing)| existing.id == id && !matches!(node, NodeId::Record(_) | NodeId::RulesIn(_)))
             .map_or_else(|| Ref::Known(id.to_owned()), |(node, _)| Ref::Of(node.clone()))
     }
 }

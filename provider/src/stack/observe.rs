@@ -59,6 +59,10 @@ pub(crate) struct Sought<'a> {
     pub(crate) records: Vec<SoughtRecord>,
     /// A security group of somebody else's in which the stack keeps rules.
     pub(crate) rules_in: Option<String>,
+    /// The description of those rules, by which they are told from others.
+    pub(crate) rules_description: String,
+    /// The name that the load balancer had when it was last seen.
+    pub(crate) dns_name: String,
     /// The stack's VPC and its address blocks, as far as they are known.
     pub(crate) vpc: VpcInfo,
     /// Whether to look up the rules that others have put on the stack's listeners.
@@ -74,6 +78,8 @@ pub(crate) struct Found {
     pub(crate) interrupted: BTreeSet<NodeId>,
     /// What holds a name of the stack's and is not the stack's.
     pub(crate) taken: BTreeMap<NodeId, Taken>,
+    /// Of these there are several, and each says that it is the stack's.
+    pub(crate) ambiguous: BTreeMap<NodeId, BTreeSet<String>>,
 }
 
 /// Something that is in the way.
@@ -302,24 +308,32 @@ impl Sorter<'_> {
             Claim::Finished if self.is_bereft() => Claim::Interrupted,
             claim => claim,
         };
-        // What another resource has taken over is not this one's any more, whatever its state says.
-        let known = self.sought.known.contains_key(aws_id) && claim != Claim::Finished;
-        if claim == Claim::Interrupted && !known {
+        // What carries another resource's id is not this one's any more, whatever its state says.
+        let free = tags.get(RESOURCE_ID).is_none_or(|id| *id == self.sought.owner.resource_id);
+        let known = free && self.sought.known.contains_key(aws_id);
+        if claim == Claim::Interrupted && self.is_new() {
             self.found.interrupted.insert(id.clone());
-        } else if claim != Claim::Ours && !known && !adopted {
+        } else if claim != Claim::Ours && !known && !(adopted && free) {
             self.found.taken.insert(id, Taken { id: aws_id.to_owned(), finished: claim == Claim::Finished });
             return false;
         }
         let tags =
             tags.iter().filter(|(key, _)| !key.starts_with("aws:")).map(|(key, value)| (key.clone(), value.clone()));
         let existing = Existing { id: aws_id.to_owned(), node, tags: tags.collect() };
-        self.found.observed.nodes.insert(id, existing);
+        if let Some(other) = self.found.observed.nodes.insert(id.clone(), existing) {
+            self.found.ambiguous.entry(id).or_default().extend([other.id, aws_id.to_owned()]);
+        }
         true
+    }
+
+    /// Whether a stack is to be created.
+    fn is_new(&self) -> bool {
+        matches!(self.sought.load_balancer, LoadBalancerKey::Name(_))
     }
 
     /// Whether a stack is to be created, and no load balancer has its name.
     fn is_bereft(&self) -> bool {
-        matches!(self.sought.load_balancer, LoadBalancerKey::Name(_)) && self.answers.balancer.is_none()
+        self.is_new() && self.answers.balancer.is_none()
     }
 
     fn sort_security_groups(&mut self) {
@@ -411,7 +425,7 @@ impl Sorter<'_> {
             });
             let id = NodeId::TargetGroup(group.name.clone());
             if self.claim(id.clone(), &group.arn, &tags, node, adopted) {
-                let health = self.health_of(&group.arn).filter(|target| registered(target)).cloned().collect();
+                let health = self.health_of(&group.arn).cloned().collect();
                 self.found.observed.health.insert(id, health);
             }
         }
@@ -499,8 +513,9 @@ impl Sorter<'_> {
                 continue;
             };
             let target = alias.target.strip_prefix("dualstack.").unwrap_or(&alias.target);
-            let ours =
-                self.found.observed.load_balancer.as_ref().is_some_and(|facts| facts.dns_name.to_lowercase() == target);
+            let facts = self.found.observed.load_balancer.as_ref();
+            let dns_name = facts.map_or(&self.sought.dns_name, |facts| &facts.dns_name);
+            let ours = !dns_name.is_empty() && dns_name.to_lowercase() == target;
             if !ours && !sought.known {
                 self.found.taken.insert(id, Taken { id: sought.name.clone(), finished: false });
                 continue;
@@ -531,8 +546,15 @@ impl Sorter<'_> {
 
     /// Turns the identifiers of the stack's own objects into references to their nodes.
     fn resolve_references(&mut self) {
-        let ids: BTreeMap<String, NodeId> =
-            self.found.observed.nodes.iter().map(|(node, existing)| (existing.id.clone(), node.clone())).collect();
+        let ids: BTreeMap<String, NodeId> = self
+            .found
+            .observed
+            .nodes
+            .iter()
+            .filter(|(node, _)| !matches!(node, NodeId::Record(_) | NodeId::RulesIn(_)))
+            .map(|(node, existing)| (existing.id.clone(), node.clone()))
+            .collect();
+        let description = &self.sought.rules_description;
         let resolve = |reference: &Ref| match reference {
             Ref::Known(id) => ids.get(id).map_or_else(|| reference.clone(), |node| Ref::Of(node.clone())),
             Ref::Of(_) => reference.clone(),
@@ -550,10 +572,14 @@ impl Sorter<'_> {
                     balancer.security_groups = balancer.security_groups.iter().map(resolve).collect();
                 }
                 Node::SecurityGroup(group) => group.rules = resolve_rules(&group.rules),
-                // Of a group of somebody else's, only the rules about the stack's own groups are the stack's.
+                // Of a group of somebody else's, only the rules about the stack are the stack's.
                 Node::RulesIn(rules) => {
                     *rules = resolve_rules(rules);
-                    rules.retain(|rule| matches!(rule.source, Source::Group(Ref::Of(NodeId::SecurityGroup(_)))));
+                    rules.retain(|rule| match &rule.source {
+                        Source::Group(Ref::Of(_)) => true,
+                        Source::Group(Ref::Known(_)) => rule.description == *description,
+                        _ => false,
+                    });
                 }
                 Node::Listener(listener) => {
                     if let Action::Forward(weights) = &mut listener.action {

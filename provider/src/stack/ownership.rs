@@ -21,6 +21,9 @@ pub(crate) const RESOURCE_ID: &str = "codestream:resource-id";
 /// There while the create that made the object has not finished; its value is that create's resource id.
 pub(crate) const PROVISIONING: &str = "codestream:provisioning";
 
+/// The tags that every object of a finished stack carries.
+pub(crate) const OWNERSHIP: &[&str] = &[MANAGED_BY, STACK, ROLE, RESOURCE_ID];
+
 /// How many tags the ownership of an object takes, of the 50 that AWS allows.
 pub(crate) const COUNT: usize = 5;
 

@@ -115,6 +115,8 @@ impl Change {
 pub(crate) enum When {
     /// Once all of these have succeeded.
     After(BTreeSet<StepId>),
+    /// Once all of the first have succeeded, and all of the second have ended somehow.
+    Despite(BTreeSet<StepId>, BTreeSet<StepId>),
     /// Once all of the first have ended and one of them has failed, and all of the second have ended: what
     /// puts the old service back.
     Failed(BTreeSet<StepId>, BTreeSet<StepId>),
@@ -143,6 +145,7 @@ impl fmt::Display for Plan {
             match &step.when {
                 When::After(steps) if steps.is_empty() => {}
                 When::After(steps) => write!(f, " | after {}", List(steps))?,
+                When::Despite(done, ended) => write!(f, " | after {}, however {} ends", List(done), List(ended))?,
                 When::Failed(failed, after) if after.is_empty() => write!(f, " | if {} fails", List(failed))?,
                 When::Failed(failed, after) => write!(f, " | if {} fails, after {}", List(failed), List(after))?,
             }

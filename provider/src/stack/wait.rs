@@ -47,7 +47,10 @@ impl Pauses<'_> {
     /// Pauses before another try of a call that AWS refuses for a while, at most for `allowed` since the first.
     pub(crate) async fn try_again(&mut self, allowed: Duration, error: StepError) -> Result<(), StepError> {
         let last = self.limits.deadline.max(self.started + GRACE);
-        self.pause(self.started.checked_add(allowed).map_or(last, |end| end.min(last)), error).await
+        match self.started.checked_add(allowed).filter(|end| *end < last) {
+            Some(end) if Instant::now() + self.next > end => Err(error),
+            _ => self.pause(last, error).await,
+        }
     }
 
     /// Sleeps for about the next pause, so that many resources of one apply do not ask all at once.

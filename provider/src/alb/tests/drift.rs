@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::core::Core;
-use super::{Json, STACK, built, change, configuration, full, picture, settle};
+use super::{Json, STACK, built, change, configuration, difference, full, picture, settle};
 use crate::aws::fake::{Listener, LoadBalancer, SecurityGroup, State, Target, TargetGroup, Verdict, cert_arn};
 use crate::aws::{ActionInfo, Direction, Peer, RecordInfo, RuleSettings, Tags};
 
@@ -321,7 +321,7 @@ async fn repaired(base: &Core, config: &Json, mutation: &Mutation) -> Vec<String
     settle().await;
     let after = picture(&core);
     if after != before {
-        wrong.push(format!("not repaired:\n{before}\nis now\n{after}"));
+        wrong.push(format!("not repaired:\n{}", difference(&before, &after)));
     }
     if *core.state().get("arn") != arn {
         wrong.push("another load balancer".to_owned());

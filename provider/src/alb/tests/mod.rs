@@ -199,6 +199,15 @@ async fn settle() {
 }
 
 /// All of AWS, with the random ids of the stack and of its neighbour by other names.
+/// The lines in which two pictures differ; none when they are the same.
+fn difference(expected: &str, found: &str) -> String {
+    let missing =
+        expected.lines().filter(|line| !found.lines().any(|other| other == *line)).map(|line| format!("- {line}"));
+    let surplus =
+        found.lines().filter(|line| !expected.lines().any(|other| other == *line)).map(|line| format!("+ {line}"));
+    missing.chain(surplus).collect::<Vec<_>>().join("\n")
+}
+
 fn picture(core: &Core) -> String {
     let mut text = core.aws.snapshot().to_string();
     let neighbour = {

@@ -43,7 +43,12 @@ impl Names {
 
 fn changed(attributes: &Attributes, defaults: &Attributes) -> Attributes {
     let differs = |(key, value): &(&String, &String)| defaults.get(*key) != Some(*value);
-    attributes.iter().filter(differs).map(|(key, value)| (key.clone(), value.clone())).collect()
+    // Where logs would go does not matter while they are off.
+    let matters = |(key, _): &(&String, &String)| match key.split_once(".s3.") {
+        Some((kind, _)) => attributes.get(&format!("{kind}.s3.enabled")).is_some_and(|value| value == "true"),
+        None => true,
+    };
+    attributes.iter().filter(differs).filter(matters).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 impl State {

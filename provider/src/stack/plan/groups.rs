@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Planner, after};
+use super::{Planner, Purpose, after};
 use crate::aws::Attributes;
 use crate::stack::step::{Change, StepId};
 use crate::stack::{NodeId, Ref, TargetGroup, attributes};
@@ -11,12 +11,13 @@ impl Planner<'_> {
     /// Creates target groups, changes the settings of those that are there, and registers targets. Nothing is
     /// deregistered yet.
     pub(super) fn build_target_groups(&mut self) {
+        let arbiter = self.arbiter();
         for (id, wanted) in self.desired.target_groups() {
             let there = self.observed.target_group(id);
             let unset = attributes::normalise(attributes::TARGET_GROUP, &Attributes::new());
             match there {
                 None => {
-                    self.push(id, Change::CreateTargetGroup(wanted.clone()), BTreeSet::new(), "not there yet");
+                    self.push(id, Change::CreateTargetGroup(wanted.clone()), arbiter.clone(), "not there yet");
                 }
                 Some(there) if there.health_check != wanted.health_check => {
                     let change = Change::SetHealthCheck(wanted.health_check.clone());
@@ -48,18 +49,39 @@ impl Planner<'_> {
             return;
         }
         for (id, wanted) in self.desired.target_groups() {
+            let targets = self.awaited_targets(id, wanted);
+            if targets.is_empty() || self.warm_up.groups.contains(id) {
+                continue;
+            }
             let listening = self.steps_of(|step| {
                 matches!(&step.change, Change::CreateListener(listener) | Change::ModifyListener(listener)
                     if listener.action.refers_to(id))
             });
-            let unserved = !self.serves(id) && !self.warm_up.groups.contains(id);
-            let targets = if unserved { wanted.targets.clone() } else { self.new_targets(id, wanted) };
-            if targets.is_empty() || self.warm_up.groups.contains(id) {
-                continue;
-            }
             let before = self.probed(id).union(&listening).copied().collect();
             self.push(id, Change::WaitHealthy(targets), before, "it must serve");
         }
+    }
+
+    /// The targets whose health decides whether the apply is done: all of a group that does not serve yet, else the
+    /// new ones. Where others are to go, or a create goes on that was interrupted, those that were new before count
+    /// until they have been healthy.
+    fn awaited_targets(&self, id: &NodeId, wanted: &TargetGroup) -> BTreeSet<Ref> {
+        if !self.serves(id) {
+            return wanted.targets.clone();
+        }
+        let mut targets = self.new_targets(id, wanted);
+        let there = self.observed.target_group(id).map(|group| group.targets.clone()).unwrap_or_default();
+        if self.purpose == Purpose::Create || there.difference(&wanted.targets).next().is_some() {
+            let health = self.observed.health.get(id);
+            let healthy = |target: &&Ref| {
+                health
+                    .into_iter()
+                    .flatten()
+                    .any(|known| **target == Ref::Known(known.id.clone()) && known.state == "healthy")
+            };
+            targets.extend(wanted.targets.iter().filter(|target| !healthy(target)).cloned());
+        }
+        targets
     }
 
     /// What must be done before a group's targets can pass a probe.
@@ -94,11 +116,17 @@ impl Planner<'_> {
     /// Drains a group that no listener sends traffic to after the steps in `unused`: the last of its steps.
     pub(super) fn drain(&mut self, id: &NodeId, unused: BTreeSet<StepId>) -> BTreeSet<StepId> {
         let targets = self.observed.target_group(id).map(|group| group.targets.clone()).unwrap_or_default();
-        if targets.is_empty() {
+        let health = self.observed.health.get(id).into_iter().flatten();
+        let draining = health.filter(|target| target.state == "draining").map(|target| Ref::Known(target.id.clone()));
+        let leaving: BTreeSet<Ref> = targets.iter().cloned().chain(draining).collect();
+        if leaving.is_empty() {
             return unused;
         }
-        let step = self.push(id, Change::DeregisterTargets(targets.clone()), unused, "replaced");
-        after([self.push(id, Change::WaitDrained(targets), after([step]), "its connections end first")])
+        let mut before = unused;
+        if !targets.is_empty() {
+            before = after([self.push(id, Change::DeregisterTargets(targets), before, "replaced")]);
+        }
+        after([self.push(id, Change::WaitDrained(leaving), before, "its connections end first")])
     }
 }
 

@@ -18,6 +18,10 @@ pub(super) struct WarmUp {
     pub(super) groups: BTreeSet<NodeId>,
     /// The steps that wait for them; all must succeed before any traffic moves.
     pub(super) waits: BTreeSet<StepId>,
+    /// The steps that attach groups to the listeners that take them over.
+    pub(super) attached: BTreeSet<StepId>,
+    /// Which groups were attached to which listeners.
+    pub(super) carried: BTreeMap<NodeId, BTreeSet<NodeId>>,
 }
 
 /// Listeners that serve groups to be replaced, with the groups that replace them.
@@ -27,8 +31,15 @@ impl<'a> Planner<'a> {
     /// Attaches the groups that replace others to the listeners of those, and waits until they are healthy.
     pub(super) fn warm_up(&mut self) {
         let carriers = self.carriers();
+        let mut attaching = carriers.clone();
+        let movers = self.movers(&carriers);
+        for (listener, group) in &movers {
+            attaching.entry(listener).or_default().insert(group);
+        }
+        let owned = |groups: &BTreeSet<&NodeId>| groups.iter().map(|group| (*group).clone()).collect();
+        self.warm_up.carried = attaching.iter().map(|(id, groups)| ((*id).clone(), owned(groups))).collect();
         let mut attached = BTreeMap::new();
-        for (carrier, groups) in &carriers {
+        for (carrier, groups) in &attaching {
             let Some(listener) = self.observed.listener(carrier) else { continue };
             let Action::Forward(weights) = &listener.action else { continue };
             let mut warmed = weights.clone();
@@ -39,6 +50,9 @@ impl<'a> Planner<'a> {
                 let change = Change::ModifyListener(Listener { action: Action::Forward(warmed), ..listener.clone() });
                 let step = self.push(carrier, change, BTreeSet::new(), "so that AWS probes the new group");
                 attached.extend(groups.iter().map(|group| (*group, step)));
+                if movers.iter().any(|(mover, _)| mover == carrier) {
+                    self.warm_up.attached.insert(step);
+                }
             }
         }
         for group in carriers.values().flatten() {
@@ -50,7 +64,30 @@ impl<'a> Planner<'a> {
             self.warm_up.waits.insert(step);
             self.warm_up.groups.insert((*group).clone());
         }
-        self.put_back(&carriers);
+        self.put_back(&attaching, &carriers);
+    }
+
+    /// The listeners that take over a group from others that let it go: AWS stops probing a group that nobody refers
+    /// to, so it is attached to the new listener before the old one lets go.
+    fn movers(&self, carriers: &Carriers<'a>) -> Vec<(&'a NodeId, &'a NodeId)> {
+        let mut movers = Vec::new();
+        for (id, wanted) in self.desired.listeners() {
+            let Some(there) = self.observed.listener(id) else { continue };
+            for group in wanted.action.groups() {
+                let Ref::Of(group) = group else { continue };
+                let kept = self.desired.listeners().any(|(other, listener)| {
+                    listener.action.refers_to(group)
+                        && self.observed.listener(other).is_some_and(|there| weight(there, group) > 0)
+                });
+                let carried = carriers.values().any(|groups| groups.contains(group));
+                let here = carriers.get(id).is_some_and(|groups| groups.contains(group));
+                let forwards = matches!(there.action, Action::Forward(_)) && !there.action.refers_to(group);
+                if forwards && !here && (carried || !kept && self.serves(group)) {
+                    movers.push((id, group));
+                }
+            }
+        }
+        movers
     }
 
     fn carriers(&self) -> Carriers<'a> {
@@ -59,7 +96,16 @@ impl<'a> Planner<'a> {
             let serves_old = |listener: &Listener| {
                 self.replaced().any(|(old, group)| group.role == wanted.role && weight(listener, old) > 0)
             };
+            let target = |(listener, there): &(&NodeId, &Listener)| {
+                self.desired.listener(listener).is_some_and(|wanted| wanted.action.refers_to(id))
+                    && matches!(there.action, Action::Forward(_))
+            };
             let carrier = self.observed.listeners().find(|(_, listener)| serves_old(listener));
+            let going = |(listener, there): &(&NodeId, &Listener)| {
+                !self.desired.nodes.contains_key(*listener) && matches!(there.action, Action::Forward(_))
+            };
+            let carrier = carrier.or_else(|| self.observed.listeners().find(target));
+            let carrier = carrier.or_else(|| self.observed.listeners().find(going));
             if let (false, Some((carrier, _))) = (self.serves(id), carrier) {
                 carriers.entry(carrier).or_default().insert(id);
             }
@@ -74,10 +120,13 @@ impl<'a> Planner<'a> {
     }
 
     /// What happens when a new group does not become healthy.
-    fn put_back(&mut self, carriers: &Carriers<'a>) {
+    fn put_back(&mut self, attached: &Carriers<'a>, carriers: &Carriers<'a>) {
         let failed = self.warm_up.waits.clone();
         let mut restored = BTreeSet::new();
-        for carrier in carriers.keys() {
+        if failed.is_empty() {
+            return;
+        }
+        for carrier in attached.keys() {
             let Some(listener) = self.observed.listener(carrier) else { continue };
             let Action::Forward(weights) = &listener.action else { continue };
             let mut old = weights.clone();
@@ -85,12 +134,15 @@ impl<'a> Planner<'a> {
                 *weight > 0 || !matches!(group, Ref::Of(id) if self.warm_up.groups.contains(id))
             });
             let change = Change::ModifyListener(Listener { action: Action::Forward(old), ..listener.clone() });
-            let when = When::Failed(failed.clone(), BTreeSet::new());
+            let attaching = self.steps_of(|step| step.node == **carrier);
+            let when = When::Failed(failed.clone(), attaching);
             restored.insert(self.steps.len());
             self.steps.push(Step { node: (*carrier).clone(), change, when, why: "back to the old service" });
         }
         for group in carriers.values().flatten() {
-            let when = When::Failed(failed.clone(), restored.clone());
+            // Nothing may be under way on the group that is to go.
+            let settled = self.steps_of(|step| step.node == **group);
+            let when = When::Failed(failed.clone(), restored.union(&settled).copied().collect());
             let why = "it never served";
             self.steps.push(Step { node: (*group).clone(), change: Change::DeleteTargetGroup, when, why });
         }
@@ -98,11 +150,23 @@ impl<'a> Planner<'a> {
 
     /// Creates listeners, and changes what differs in those that are there.
     pub(super) fn build_listeners(&mut self) {
-        for (id, wanted) in self.desired.listeners() {
+        // A new listener takes a group up before another lets it go, and a redirect leads to one that is there.
+        let mut ordered: Vec<_> = self.desired.listeners().collect();
+        ordered.sort_by_key(|(id, listener)| {
+            let forwards = self.observed.listener(id).is_some_and(|there| matches!(there.action, Action::Forward(_)));
+            (matches!(listener.action, Action::RedirectToHttps(_)), forwards)
+        });
+        for (id, wanted) in ordered {
             let there = self.observed.listener(id);
-            let before = self.gate(&wanted.action, there);
+            let mut before = self.gate(&wanted.action, there);
+            if let Action::RedirectToHttps(port) = wanted.action {
+                before.extend(self.steps_of(|step| step.node == NodeId::Listener(port)));
+            }
             match there {
-                Some(there) => self.change_listener(id, wanted, there, before),
+                Some(there) => {
+                    before.extend(self.taken_up(id, wanted, there));
+                    self.change_listener(id, wanted, there, before);
+                }
                 None => {
                     self.push(id, Change::CreateListener(wanted.clone()), before, "not there yet");
                     self.add_certificates(id, wanted.additional_certificate_arns.clone(), BTreeSet::new());
@@ -111,12 +175,29 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The steps in which other listeners take up a group that a listener lets go.
+    fn taken_up(&self, id: &NodeId, wanted: &Listener, there: &Listener) -> BTreeSet<StepId> {
+        let carried = self.warm_up.carried.get(id).into_iter().flatten().cloned().map(Ref::Of);
+        let mut let_go: BTreeSet<Ref> = there.action.groups().cloned().chain(carried).collect();
+        let_go.retain(|group| !wanted.action.groups().any(|kept| kept == group));
+        self.steps_of(|step| match &step.change {
+            Change::CreateListener(listener) | Change::ModifyListener(listener) => {
+                step.node != *id && listener.action.groups().any(|group| let_go.contains(group))
+            }
+            _ => false,
+        })
+    }
+
     /// What must be done before a listener may take this action: traffic leaves an old group, or enters a new
     /// one, only when all new groups are healthy.
     fn gate(&self, wanted: &Action, there: Option<&Listener>) -> BTreeSet<StepId> {
         let enters = self.warm_up.groups.iter().any(|group| wanted.refers_to(group));
         let leaves = there.is_some_and(|there| self.replaced().any(|(old, _)| there.action.refers_to(old)));
-        if enters || leaves { self.warm_up.waits.clone() } else { BTreeSet::new() }
+        let mut gate = if enters || leaves { self.warm_up.waits.clone() } else { BTreeSet::new() };
+        if there.is_some() {
+            gate.extend(&self.warm_up.attached);
+        }
+        gate
     }
 
     /// Changes a listener in place. A new certificate is added beside the old one before it becomes the
@@ -126,7 +207,7 @@ impl<'a> Planner<'a> {
         let rotates = wanted.certificate_arn.as_ref().filter(|arn| there.certificate_arn.as_ref() != Some(arn));
         let known = &there.additional_certificate_arns;
         let mut early: BTreeSet<String> = wanted.additional_certificate_arns.iter().chain(rotates).cloned().collect();
-        early.retain(|arn| stays_tls && !known.contains(arn) && there.certificate_arn.as_ref() != Some(arn));
+        early.retain(|arn| stays_tls && !known.contains(arn));
         before.extend(self.add_certificates(id, early.clone(), BTreeSet::new()));
 
         let mut settled = BTreeSet::new();
@@ -167,10 +248,18 @@ impl<'a> Planner<'a> {
     /// old group can drain while the listener still answers.
     pub(super) fn retire(&mut self) {
         self.deregister_surplus();
-        let opened = self.steps_of(|step| matches!(step.change, Change::CreateListener(_) | Change::ModifyListener(_)));
+        let mut opened =
+            self.steps_of(|step| matches!(step.change, Change::CreateListener(_) | Change::ModifyListener(_)));
+        opened.extend(&self.openings);
         let going: Vec<(&NodeId, &Listener)> =
             self.observed.listeners().filter(|(id, _)| !self.desired.nodes.contains_key(id)).collect();
         let mut outlived = Vec::new();
+        let (redirects, going): (Vec<_>, Vec<_>) =
+            going.into_iter().partition(|(_, listener)| matches!(listener.action, Action::RedirectToHttps(_)));
+        for (id, _) in redirects {
+            let step = self.push(id, Change::DeleteListener, opened.clone(), "not wanted");
+            opened.insert(step);
+        }
         for (id, listener) in going {
             match self.replacement(listener) {
                 Some(group) => {

@@ -13,9 +13,10 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::effect::default_rules;
 use super::ownership::{self, Owner, PROVISIONING};
 use super::step::{Change, Plan, Step, StepId, When};
-use super::{Desired, LoadBalancer, Node, NodeId, Observed, Rule, attributes};
+use super::{Desired, LoadBalancer, Node, NodeId, Observed, Ref, Rule, attributes};
 use crate::aws::{Attributes, Direction, LoadBalancerState, Tags};
 
 /// What a plan is for.
@@ -41,15 +42,17 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed, owner: &Owner, purpos
     };
     if desired.nodes.contains_key(&NodeId::LoadBalancer) {
         planner.open_security_groups();
-        planner.build_target_groups();
         planner.build_load_balancer();
+        planner.build_target_groups();
         planner.warm_up();
         planner.build_listeners();
         planner.wait_for_new_targets();
         planner.point_records();
         planner.retire();
+        planner.settle_load_balancer();
         planner.close_security_groups();
         planner.tag();
+        planner.protect();
         planner.finish();
     } else {
         planner.delete();
@@ -69,6 +72,11 @@ struct Planner<'a> {
     /// What must be done before a new target can answer the load balancer's probes.
     openings: BTreeSet<StepId>,
     warm_up: listeners::WarmUp,
+}
+
+/// Whether an attribute protects against deletion.
+fn protects(key: &str, value: &str) -> bool {
+    key == "deletion_protection.enabled" && value == "true"
 }
 
 /// One step, or several, as what another comes after.
@@ -139,9 +147,17 @@ impl Planner<'_> {
             Some(Node::SecurityGroup(group)) => group.rules.clone(),
             Some(Node::RulesIn(rules)) => rules.clone(),
             Some(_) => BTreeSet::new(),
-            None if matches!(id, NodeId::SecurityGroup(_)) => [super::effect::default_egress()].into(),
+            None if matches!(id, NodeId::SecurityGroup(_)) => default_rules(&self.observed.vpc),
             None => BTreeSet::new(),
         }
+    }
+
+    /// In a create, what must be there before anything else is made: of two creates of one stack at the same time, the
+    /// one that does not get this far makes nothing.
+    fn arbiter(&self) -> BTreeSet<StepId> {
+        let group = self.creations.iter().find(|(id, _)| matches!(id, NodeId::SecurityGroup(_)));
+        let first = group.or_else(|| self.creations.get_key_value(&NodeId::LoadBalancer));
+        first.filter(|_| self.purpose == Purpose::Create).map(|(_, step)| *step).into_iter().collect()
     }
 
     /// Creates the load balancer, or changes what differs.
@@ -153,7 +169,8 @@ impl Planner<'_> {
         if there.is_none() {
             self.push(&id, Change::CreateLoadBalancer(wanted.clone()), BTreeSet::new(), "not there yet");
         }
-        let changed = attributes::changed(&wanted.attributes, there.map_or(&unset, |there| &there.attributes));
+        let mut changed = attributes::changed(&wanted.attributes, there.map_or(&unset, |there| &there.attributes));
+        changed.retain(|key, value| !protects(key, value));
         if !changed.is_empty() {
             self.push(&id, Change::SetLoadBalancerAttributes(changed), BTreeSet::new(), "attributes differ");
         }
@@ -161,7 +178,9 @@ impl Planner<'_> {
             self.place_load_balancer(wanted, there);
         }
         let active =
-            self.observed.load_balancer.as_ref().is_some_and(|facts| facts.state != LoadBalancerState::Provisioning);
+            self.observed.load_balancer.as_ref().is_some_and(|facts| {
+                matches!(facts.state, LoadBalancerState::Active | LoadBalancerState::ActiveImpaired)
+            });
         if !active {
             let step = self.push(&id, Change::WaitActive, BTreeSet::new(), "AWS is setting it up");
             self.openings.insert(step);
@@ -175,41 +194,83 @@ impl Planner<'_> {
             let change = Change::SetSecurityGroups(wanted.security_groups.clone());
             placed.insert(self.push(&id, change, self.openings.clone(), "other security groups"));
         }
-        // Dual-stack needs subnets with IPv6, so the subnets come first; back to IPv4 they come last.
+        let first = self.enabled_zones(wanted, there);
+        if first != there.subnet_ids {
+            placed.insert(self.push(&id, Change::SetSubnets(first), BTreeSet::new(), "another place in the network"));
+        }
         let to_ipv4 = wanted.ip_address_type == "ipv4";
-        let kind = (wanted.ip_address_type != there.ip_address_type)
-            .then(|| Change::SetIpAddressType(wanted.ip_address_type.clone()));
-        let subnets = (wanted.subnet_ids != there.subnet_ids).then(|| Change::SetSubnets(wanted.subnet_ids.clone()));
-        let ordered = if to_ipv4 { [kind, subnets] } else { [subnets, kind] };
-        let mut before = BTreeSet::new();
-        for change in ordered.into_iter().flatten() {
-            let step = self.push(&id, change, before, "another place in the network");
-            before = after([step]);
-            placed.insert(step);
+        if to_ipv4 && there.ip_address_type != wanted.ip_address_type {
+            let change = Change::SetIpAddressType(wanted.ip_address_type.clone());
+            placed.insert(self.push(&id, change, BTreeSet::new(), "another address type"));
         }
         self.openings.extend(placed);
+    }
+
+    /// The subnets to have while targets move: those wanted, and those of the zones that are to be left, because AWS
+    /// sends no traffic to a target in a zone without a subnet. A zone can have only one.
+    fn enabled_zones(&self, wanted: &LoadBalancer, there: &LoadBalancer) -> BTreeSet<String> {
+        let zone = |subnet: &String| self.observed.zones.get(subnet);
+        let kept: BTreeSet<&String> = wanted.subnet_ids.iter().filter_map(zone).collect();
+        let left = there.subnet_ids.iter().filter(|subnet| zone(subnet).is_some_and(|zone| !kept.contains(zone)));
+        wanted.subnet_ids.iter().chain(left).cloned().collect()
+    }
+
+    /// Leaves the zones that are not wanted, once their targets have gone, and speaks IPv6 once all subnets do.
+    fn settle_load_balancer(&mut self) {
+        let id = NodeId::LoadBalancer;
+        let (Some(wanted), Some(there)) = (self.desired.balancer(&id), self.observed.balancer(&id)) else { return };
+        let mut before = BTreeSet::new();
+        if self.enabled_zones(wanted, there) != wanted.subnet_ids {
+            let moved = self.steps_of(|step| matches!(step.node, NodeId::TargetGroup(_)) || step.node == id);
+            let change = Change::SetSubnets(wanted.subnet_ids.clone());
+            before = after([self.push(&id, change, moved, "nothing is left in the other zones")]);
+        } else if wanted.subnet_ids != there.subnet_ids {
+            before = self.steps_of(|step| matches!(step.change, Change::SetSubnets(_)));
+        }
+        if wanted.ip_address_type != "ipv4" && there.ip_address_type != wanted.ip_address_type {
+            let change = Change::SetIpAddressType(wanted.ip_address_type.clone());
+            self.push(&id, change, before, "another address type");
+        }
+    }
+
+    /// Protects the load balancer against deletion, when everything else is done: an apply that fails before must
+    /// leave something that can be deleted.
+    fn protect(&mut self) {
+        let id = NodeId::LoadBalancer;
+        let Some(wanted) = self.desired.balancer(&id) else { return };
+        let there = self.observed.balancer(&id).map(|there| there.attributes.clone()).unwrap_or_default();
+        let mut changed = attributes::changed(&wanted.attributes, &there);
+        changed.retain(|key, value| protects(key, value));
+        if !changed.is_empty() {
+            let everything = self.steps_of(|_| true);
+            let step =
+                self.push(&id, Change::SetLoadBalancerAttributes(changed), everything, "everything else is done");
+            self.tolerate(step);
+        }
     }
 
     /// Points the DNS records at the load balancer once it serves, and drops those not wanted.
     fn point_records(&mut self) {
         let serving = self.waits();
         for (id, wanted) in self.desired.records() {
-            match self.observed.record(id) {
-                None => {
-                    self.push(id, Change::CreateRecord(wanted.clone()), serving.clone(), "not there yet");
-                }
-                Some(there) if there == wanted => {}
+            let there = self.observed.record(id);
+            let (change, why) = match there {
+                None => (Change::CreateRecord(wanted.clone()), "not there yet"),
+                Some(there) if there == wanted && !self.creations.contains_key(&NodeId::LoadBalancer) => continue,
                 Some(there) if (&there.zone_id, &there.name) == (&wanted.zone_id, &wanted.name) => {
-                    self.push(id, Change::SetRecord(wanted.clone()), serving.clone(), "points elsewhere");
+                    (Change::SetRecord(wanted.clone()), "points elsewhere")
                 }
-                Some(there) => {
-                    let step = self.push(id, Change::CreateRecord(wanted.clone()), serving.clone(), "another name");
-                    self.push(id, Change::DeleteRecord(there.clone()), after([step]), "another name");
-                }
+                Some(_) => (Change::CreateRecord(wanted.clone()), "another name"),
+            };
+            let moves = why == "another name";
+            let step = self.push(id, change, serving.clone(), why);
+            self.tolerate(step);
+            if let Some(old) = there.filter(|there| moves && there.target == Ref::Of(NodeId::LoadBalancer)) {
+                self.push(id, Change::DeleteRecord(old.clone()), after([step]), "another name");
             }
         }
         for (id, there) in self.observed.records() {
-            if !self.desired.nodes.contains_key(id) {
+            if !self.desired.nodes.contains_key(id) && there.target == Ref::Of(NodeId::LoadBalancer) {
                 self.push(id, Change::DeleteRecord(there.clone()), BTreeSet::new(), "not wanted");
             }
         }
@@ -222,34 +283,44 @@ impl Planner<'_> {
                 || matches!(step.change, Change::SetSecurityGroups(_))
         });
         let ids: BTreeSet<&NodeId> = self.desired.nodes.keys().chain(self.observed.nodes.keys()).collect();
-        for id in ids {
-            if !matches!(id, NodeId::SecurityGroup(_) | NodeId::RulesIn(_)) {
-                continue;
-            }
+        let (foreign, own): (Vec<&NodeId>, Vec<&NodeId>) = ids
+            .into_iter()
+            .filter(|id| matches!(id, NodeId::SecurityGroup(_) | NodeId::RulesIn(_)))
+            .partition(|id| matches!(id, NodeId::RulesIn(_)));
+        let mut revoked = BTreeSet::new();
+        for id in foreign {
             let wanted = match self.desired.nodes.get(id) {
-                Some(Node::SecurityGroup(group)) => group.rules.clone(),
                 Some(Node::RulesIn(rules)) => rules.clone(),
-                _ if matches!(id, NodeId::SecurityGroup(_)) => {
-                    let released = self.push(id, Change::WaitInterfacesReleased, moved.clone(), "not wanted");
-                    self.push(id, Change::DeleteSecurityGroup, after([released]), "not wanted");
-                    continue;
-                }
                 _ => BTreeSet::new(),
             };
-            let granted = self.steps_of(|step| step.node == *id && matches!(step.change, Change::AuthorizeRules(_)));
-            let new = self.creations.contains_key(id);
-            for direction in [Direction::Ingress, Direction::Egress] {
-                let surplus: BTreeSet<Rule> = self
-                    .rules_there(id)
-                    .into_iter()
-                    .filter(|rule| rule.direction == direction && !wanted.iter().any(|new| new.key() == rule.key()))
-                    .collect();
-                if !surplus.is_empty() {
-                    let before = if new { granted.clone() } else { moved.union(&granted).copied().collect() };
-                    self.push(id, Change::RevokeRules(surplus), before, "traffic not wanted");
-                }
+            revoked.extend(self.revoke_surplus(id, &wanted, &moved));
+        }
+        for id in own {
+            if let Some(Node::SecurityGroup(group)) = self.desired.nodes.get(id) {
+                self.revoke_surplus(id, &group.rules, &moved);
+                continue;
+            }
+            let released = self.push(id, Change::WaitInterfacesReleased, moved.clone(), "not wanted");
+            let before = revoked.iter().copied().chain([released]).collect();
+            self.push(id, Change::DeleteSecurityGroup, before, "not wanted");
+        }
+    }
+
+    /// Revokes the rules of a group that are not wanted; nobody uses those of a new group yet.
+    fn revoke_surplus(&mut self, id: &NodeId, wanted: &BTreeSet<Rule>, moved: &BTreeSet<StepId>) -> BTreeSet<StepId> {
+        let granted = self.steps_of(|step| step.node == *id && matches!(step.change, Change::AuthorizeRules(_)));
+        let before = if self.creations.contains_key(id) { granted } else { moved.union(&granted).copied().collect() };
+        let mut steps = BTreeSet::new();
+        for direction in [Direction::Ingress, Direction::Egress] {
+            let mut surplus = self.rules_there(id);
+            surplus.retain(|rule| {
+                rule.direction == direction && !wanted.iter().any(|new| new.covers(rule, &self.observed.vpc))
+            });
+            if !surplus.is_empty() {
+                steps.insert(self.push(id, Change::RevokeRules(surplus), before.clone(), "traffic not wanted"));
             }
         }
+        steps
     }
 
     /// Brings the tags of what was there and stays to what is wanted.
@@ -272,6 +343,30 @@ impl Planner<'_> {
             }
             if !surplus.is_empty() {
                 removing.entry((ec2, surplus)).or_default().insert(id.clone());
+            }
+        }
+        // The rules in somebody else's group follow the tags of the rest; what tags they have is not looked up.
+        let foreign = |batches: &Batches| -> Vec<(Tags, NodeId)> {
+            let ids: Vec<&NodeId> = self
+                .observed
+                .nodes
+                .keys()
+                .filter(|id| matches!(id, NodeId::RulesIn(_)) && self.desired.nodes.contains_key(*id))
+                .collect();
+            let all: BTreeSet<&Tags> = batches.keys().map(|(_, tags)| tags).collect();
+            all.iter().flat_map(|tags| ids.iter().map(|id| ((*tags).clone(), (*id).clone()))).collect()
+        };
+        let (added, removed) = (foreign(&adding), foreign(&removing));
+        for (mut tags, id) in added {
+            tags.retain(|key, _| !key.starts_with(ownership::PREFIX));
+            if !tags.is_empty() {
+                self.push_for([id].into(), |nodes| Change::Tag(nodes, tags), "tags differ");
+            }
+        }
+        for (mut tags, id) in removed {
+            tags.retain(|key, _| !key.starts_with(ownership::PREFIX));
+            if !tags.is_empty() {
+                self.push_for([id].into(), |nodes| Change::Untag(nodes, tags), "tags not wanted");
             }
         }
         for ((_, tags), nodes) in adding {
@@ -307,7 +402,24 @@ impl Planner<'_> {
             .cloned()
             .collect();
         let everything = self.steps_of(|_| true);
-        self.push(&NodeId::LoadBalancer, Change::Finish(nodes), everything, "everything is there");
+        let step = self.push(&NodeId::LoadBalancer, Change::Finish(nodes), everything, "everything is there");
+        self.tolerate(step);
+    }
+
+    /// Lets a step run although targets did not become healthy, when that is tolerated. Where a new group replaces an
+    /// old one it never is.
+    fn tolerate(&mut self, id: StepId) {
+        if !self.desired.tolerates_unhealthy {
+            return;
+        }
+        let waits: BTreeSet<StepId> = self.waits().difference(&self.warm_up.waits).copied().collect();
+        let step = &mut self.steps[id];
+        if let When::After(all) = &step.when {
+            let (ended, done): (BTreeSet<StepId>, BTreeSet<StepId>) = all.iter().partition(|id| waits.contains(id));
+            if !ended.is_empty() {
+                step.when = When::Despite(done, ended);
+            }
+        }
     }
 
     /// The steps that answer to `wanted`, those that only put an old service back left out.
@@ -315,7 +427,7 @@ impl Planner<'_> {
         self.steps
             .iter()
             .enumerate()
-            .filter(|(_, step)| matches!(step.when, When::After(_)) && wanted(step))
+            .filter(|(_, step)| !matches!(step.when, When::Failed(..)) && wanted(step))
             .map(|(id, _)| id)
             .collect()
     }

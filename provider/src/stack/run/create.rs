@@ -6,6 +6,7 @@ use crate::aws::{
 };
 use crate::stack::effect::Output;
 use crate::stack::ownership;
+use crate::stack::plan::Purpose;
 use crate::stack::{Listener, LoadBalancer, Node, NodeId, SecurityGroup, TargetGroup};
 
 impl Run<'_> {
@@ -65,6 +66,13 @@ impl Run<'_> {
             tags: tags.clone(),
         };
         let error = match self.aws().create_load_balancer(&new).await {
+            Ok(info) if self.is_arbiter() => {
+                let tagged = self.with_tags(Some(info.arn.clone())).await?;
+                if tagged.is_some_and(|(_, tags)| self.context.owner.owns(&tags)) {
+                    return Ok(Output::LoadBalancer(Box::new(info), tags));
+                }
+                return Err(StepError::Taken { what: self.step.node.to_string(), id: info.arn });
+            }
             Ok(info) => return Ok(Output::LoadBalancer(Box::new(info), tags)),
             Err(error) if may_exist(&error) => error,
             Err(error) => return Err(error.into()),
@@ -90,6 +98,13 @@ impl Run<'_> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether the load balancer decides which of two creates of one stack goes on: AWS answers the second with what
+    /// the first has made. Where there is a security group that decides, because AWS refuses a second one.
+    fn is_arbiter(&self) -> bool {
+        self.context.purpose == Purpose::Create
+            && !self.observed.nodes.keys().any(|id| matches!(id, NodeId::SecurityGroup(_)))
     }
 
     async fn with_tags(&self, arn: Option<String>) -> Result<Option<(String, Tags)>, StepError> {

@@ -178,9 +178,8 @@ impl Run<'_> {
             Change::WaitCertificate(arn) => self.look_for_certificate(arn).await?,
             Change::DeleteListener => self.deleted(aws.delete_listener(self.id_or_gone()).await)?,
 
-            Change::CreateRecord(record) | Change::SetRecord(record) | Change::DeleteRecord(record) => {
-                self.change_record(record).await?;
-            }
+            Change::CreateRecord(record) | Change::SetRecord(record) => self.change_record(record).await?,
+            Change::DeleteRecord(record) => self.delete_record(record).await?,
             Change::Tag(nodes, tags) => self.tag(nodes, tags).await?,
             Change::Untag(nodes, tags) => self.untag(nodes, tags).await?,
             Change::Finish(nodes) => self.finish(nodes).await?,
@@ -335,50 +334,56 @@ impl Run<'_> {
     }
 
     async fn change_record(&self, record: &Record) -> Result<(), StepError> {
-        let facts = self.observed.load_balancer.as_ref();
-        let (target, target_zone_id) = match (&record.target, facts) {
-            (Ref::Of(_), Some(facts)) => (facts.dns_name.to_lowercase(), facts.hosted_zone_id.clone()),
-            (Ref::Known(name), Some(facts)) => (name.clone(), facts.hosted_zone_id.clone()),
-            _ => return Err(StepError::Unresolved(record.name.clone())),
+        let there = self.aws().record(&record.zone_id, &record.name.to_lowercase(), record.kind).await?;
+        let Some(facts) = &self.observed.load_balancer else {
+            return Err(StepError::Unresolved(record.name.clone()));
         };
         let alias = AliasRecord {
             name: record.name.to_lowercase(),
             kind: record.kind.to_owned(),
-            target_zone_id,
-            target,
+            target_zone_id: facts.hosted_zone_id.clone(),
+            target: facts.dns_name.to_lowercase(),
             evaluate_target_health: record.evaluate_target_health,
         };
-        let there = self.aws().record(&record.zone_id, &alias.name, &alias.kind).await?;
-        let same = there == Some(RecordInfo::Alias(alias.clone()));
-        let change = match &self.step.change {
-            Change::CreateRecord(_) if same => return Ok(()),
-            Change::CreateRecord(_) if there.is_some() => {
-                let what = format!("the {} record {}", alias.kind, alias.name);
+        let change = match (&self.step.change, there) {
+            (Change::CreateRecord(_), Some(RecordInfo::Alias(there))) if there == alias => return Ok(()),
+            (Change::CreateRecord(_), Some(_)) => {
+                let what = format!("{} record {}", alias.kind, alias.name);
                 return Err(StepError::Taken { what, id: record.zone_id.clone() });
             }
-            Change::CreateRecord(_) => RecordChange::Create(alias),
-            // What has changed hands since is somebody else's now.
-            Change::DeleteRecord(_) if !same => return Ok(()),
-            Change::DeleteRecord(_) => RecordChange::Delete(alias),
+            (Change::CreateRecord(_), None) => RecordChange::Create(alias),
             _ => RecordChange::Upsert(alias),
         };
         Ok(self.aws().change_records(&record.zone_id, &[change]).await?)
     }
 
+    /// Deletes a record that leads to this load balancer, whether that is still there or not. What has changed hands
+    /// since it was planned stays.
+    async fn delete_record(&self, record: &Record) -> Result<(), StepError> {
+        let there = self.aws().record(&record.zone_id, &record.name.to_lowercase(), record.kind).await?;
+        let facts = self.observed.load_balancer.as_ref();
+        let Some(RecordInfo::Alias(alias)) = there else { return Ok(()) };
+        let target = alias.target.strip_prefix("dualstack.").unwrap_or(&alias.target);
+        if facts.is_some_and(|facts| facts.dns_name.to_lowercase() != target) {
+            return Ok(());
+        }
+        Ok(self.aws().change_records(&record.zone_id, &[RecordChange::Delete(alias)]).await?)
+    }
+
     async fn tag(&self, nodes: &BTreeSet<NodeId>, tags: &Tags) -> Result<(), StepError> {
         let ids = self.ids_of(nodes)?;
-        if matches!(self.step.node, NodeId::SecurityGroup(_)) {
+        if matches!(self.step.node, NodeId::SecurityGroup(_) | NodeId::RulesIn(_)) {
             let all = self.with_rules(ids).await?;
-            return Ok(self.aws().add_ec2_tags(&all, tags).await?);
+            return if all.is_empty() { Ok(()) } else { Ok(self.aws().add_ec2_tags(&all, tags).await?) };
         }
         Ok(self.aws().add_tags(&ids, tags).await?)
     }
 
     async fn untag(&self, nodes: &BTreeSet<NodeId>, tags: &Tags) -> Result<(), StepError> {
         let ids = self.ids_of(nodes)?;
-        if matches!(self.step.node, NodeId::SecurityGroup(_)) {
+        if matches!(self.step.node, NodeId::SecurityGroup(_) | NodeId::RulesIn(_)) {
             let all = self.with_rules(ids).await?;
-            return Ok(self.aws().remove_ec2_tags(&all, tags).await?);
+            return if all.is_empty() { Ok(()) } else { Ok(self.aws().remove_ec2_tags(&all, tags).await?) };
         }
         Ok(self.aws().remove_tags(&ids, &tags.keys().cloned().collect()).await?)
     }

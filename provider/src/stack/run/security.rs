@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Run, StepError};
 use crate::aws::{AwsError, Direction, ErrorClass, Peer, RuleSettings, SecurityGroupKey};
-use crate::stack::{Rule, Source};
+use crate::stack::{NodeId, Rule, Source};
 
 impl Run<'_> {
     pub(super) async fn authorize(&self, rules: &BTreeSet<Rule>) -> Result<(), StepError> {
@@ -106,11 +106,14 @@ impl Run<'_> {
         }
     }
 
-    /// These security groups and all their rules, by id.
+    /// These security groups and all their rules, by id; of somebody else's group only the stack's own rules.
     pub(super) async fn with_rules(&self, groups: BTreeSet<String>) -> Result<BTreeSet<String>, StepError> {
-        let mut all = groups.clone();
+        let own = matches!(self.step.node, NodeId::SecurityGroup(_));
+        let mut all = if own { groups.clone() } else { BTreeSet::new() };
         for group in &groups {
-            all.extend(self.aws().security_group_rule_tags(group).await?.into_iter().map(|(id, _, _)| id));
+            let rules = self.aws().security_group_rule_tags(group).await?;
+            let ours = rules.into_iter().filter(|(_, _, tags)| own || self.context.owner.owns(tags));
+            all.extend(ours.map(|(id, _, _)| id));
         }
         Ok(all)
     }

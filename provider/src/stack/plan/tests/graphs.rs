@@ -97,7 +97,7 @@ impl Shape {
             nodes.insert(NodeId::Record(kind), Node::Record(record(kind, n)));
         }
         let tags = Tags::from([("version".to_owned(), self.tag.to_string())]);
-        Desired { nodes, tags, wait_for_healthy: true }
+        Desired { nodes, tags, wait_for_healthy: true, tolerates_unhealthy: false }
     }
 
     fn redirects(&self) -> bool {
@@ -255,6 +255,7 @@ pub(super) fn there(desired: &Desired) -> Observed {
         }),
         health: desired.target_groups().map(|(id, group)| (id.clone(), healthy(group))).collect(),
         foreign: Vec::new(),
+        zones: BTreeMap::new(),
     }
 }
 

@@ -57,8 +57,8 @@ fn changing_a_target_port() {
              | so that AWS probes the new group",
             "5 target group api-http-8080: wait until healthy: i-1 | after 0, 1, 3, 4 \
              | the old service goes on until it serves",
-            "6 listener 80: modify, HTTP to target group api-http-80 | if 5 fails | back to the old service",
-            "7 target group api-http-8080: delete | if 5 fails, after 6 | it never served",
+            "6 listener 80: modify, HTTP to target group api-http-80 | if 5 fails, after 4 | back to the old service",
+            "7 target group api-http-8080: delete | if 5 fails, after 1, 2, 3, 5, 6 | it never served",
             "8 listener 80: modify, HTTP to target group api-http-8080 | after 1, 5 | settings differ",
             "9 target group api-http-80: deregister i-1 | after 8 | replaced",
             "10 target group api-http-80: wait until drained: i-1 | after 9 | its connections end first",
@@ -81,7 +81,7 @@ fn going_on_with_an_interrupted_replacement() {
         [
             "0 target group api-http-8080: wait until healthy: i-1 | the old service goes on until it serves",
             "1 listener 80: modify, HTTP to target group api-http-80 | if 0 fails | back to the old service",
-            "2 target group api-http-8080: delete | if 0 fails, after 1 | it never served",
+            "2 target group api-http-8080: delete | if 0 fails, after 0, 1 | it never served",
             "3 listener 80: modify, HTTP to target group api-http-8080 | after 0 | settings differ",
             "4 target group api-http-80: deregister i-1 | after 3 | replaced",
             "5 target group api-http-80: wait until drained: i-1 | after 4 | its connections end first",

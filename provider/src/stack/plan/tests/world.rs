@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::graphs::{health, owner, tags};
-use crate::aws::{Direction, LoadBalancerInfo, LoadBalancerState, Tags};
-use crate::stack::effect::{Output, default_egress};
+use crate::aws::{Direction, LoadBalancerInfo, LoadBalancerState, Tags, VpcInfo};
+use crate::stack::effect::{Output, default_rules};
 use crate::stack::ownership::role;
 use crate::stack::plan::{Purpose, plan};
 use crate::stack::step::{Change, Plan, Step, StepId, When};
-use crate::stack::{Action, Desired, Node, NodeId, Observed, Ref, Source};
+use crate::stack::{Action, Desired, Existing, Node, NodeId, Observed, Ref, Source};
 
 /// Random choices, by a linear congruential generator.
 pub(super) struct Order(pub(super) u64);
@@ -105,6 +105,12 @@ impl World {
                 Some(format!("{id}: tags {:?}", there.tags))
             }
             (Some(_), None) => Some(format!("{id}: missing")),
+            // A record that leads elsewhere is somebody else's by now.
+            (None, Some(Existing { node: Node::Record(record), .. }))
+                if record.target != Ref::Of(NodeId::LoadBalancer) =>
+            {
+                None
+            }
             (None, Some(_)) => Some(format!("{id}: left over")),
             _ => None,
         };
@@ -134,7 +140,7 @@ impl World {
             }),
             5 => all(observed, &|node| {
                 if let Node::SecurityGroup(group) = node {
-                    group.rules.insert(default_egress());
+                    group.rules.extend(default_rules(&VpcInfo::default()));
                 }
             }),
             6 => {
@@ -320,7 +326,7 @@ fn described(arn: String, state: LoadBalancerState) -> LoadBalancerInfo {
 fn backward(plan: &Plan) -> Vec<String> {
     let reaches_on = |id: StepId, step: &Step| match &step.when {
         When::After(steps) => steps.iter().any(|other| *other >= id),
-        When::Failed(failed, after) => failed.iter().chain(after).any(|other| *other >= id),
+        When::Despite(some, others) | When::Failed(some, others) => some.iter().chain(others).any(|other| *other >= id),
     };
     let found = plan.steps.iter().enumerate().filter(|(id, step)| reaches_on(*id, step));
     found.map(|(id, step)| format!("{id} {step} waits for what comes later")).collect()
@@ -338,6 +344,9 @@ fn ready(plan: &Plan, status: &mut [Status]) -> Vec<StepId> {
             When::After(steps) if any(steps, Status::Failed) => status[id] = Status::Failed,
             When::After(steps) if steps.iter().all(|id| status[*id] == Status::Done) => ready.push(id),
             When::After(_) => {}
+            When::Despite(done, _) if any(done, Status::Failed) => status[id] = Status::Failed,
+            When::Despite(done, ended) if any(done, Status::Pending) || any(ended, Status::Pending) => {}
+            When::Despite(..) => ready.push(id),
             When::Failed(failed, after) if any(failed, Status::Pending) || any(after, Status::Pending) => {}
             When::Failed(failed, _) if !any(failed, Status::Failed) => status[id] = Status::NotNeeded,
             When::Failed(..) => ready.push(id),
