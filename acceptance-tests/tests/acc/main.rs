@@ -1,6 +1,10 @@
 //! Real Terraform or OpenTofu with our provider, against a local AWS that each test has to itself.
 #![allow(clippy::expect_used, clippy::panic, reason = "a step of a test that fails is a failed test")]
 
+mod bad_input;
+mod certificates;
+mod drift;
+mod examples;
 mod faults;
 mod for_each;
 mod http;
@@ -8,6 +12,8 @@ mod https;
 mod import;
 mod local_aws;
 mod plugin;
+mod policy;
 mod stack;
+mod unknown_list;
 mod unknowns;
 mod update;

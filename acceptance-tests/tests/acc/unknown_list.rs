@@ -71,11 +71,12 @@ fn the_plan_of_a_create_knows_all_but_what_aws_makes() {
             json!(seed.zone_id),
             json!(seed.instance_security_group_id),
         );
+        let nothing: &[&str] = &[];
         for (configuration, also) in [
-            (stack::https(seed, ""), &[][..]),
-            (stack::https(seed, &everything), &[]),
-            (stack::http(seed, &hostname), &[]),
-            (stack::http(seed, ""), &OF_THE_DNS_NAME),
+            (stack::https(seed, ""), nothing),
+            (stack::https(seed, &everything), nothing),
+            (stack::http(seed, &hostname), nothing),
+            (stack::http(seed, ""), &OF_THE_DNS_NAME[..]),
         ] {
             workspace.write("main.tf", &configuration);
             workspace.plan().expect_changes();

@@ -156,10 +156,11 @@ impl Change {
         if outcome.observed.is_gone() {
             return ApplyResponse { diagnostics, ..ApplyResponse::default() };
         }
-        let certificates = base.get("additional_certificate_arns").as_list().unwrap_or_default().iter();
+        let record = base.get("dns_record");
+        let key = record.get("zone_id").as_str().zip(record.get("name").as_str());
         let applied = Applied {
             tags: self.tags.clone(),
-            additional_certificate_arns: certificates.filter_map(|arn| arn.as_str().map(str::to_owned)).collect(),
+            dns_record: key.map(|(zone_id, name)| (zone_id.to_owned(), name.to_lowercase())),
         };
         ApplyResponse {
             state: Some(state(base, &outcome.observed, Some(&applied))),

@@ -109,7 +109,7 @@ pub(crate) fn desired(config: &Config, names: &GroupNames, vpc_id: &str, tags: &
         nodes.insert(NodeId::RulesIn(group.clone()), Node::RulesIn(instance_rules(config)));
     }
     for record in records(config) {
-        nodes.insert(NodeId::Record(record.kind), Node::Record(record));
+        nodes.insert(record.id(), Node::Record(record));
     }
     Desired {
         nodes,

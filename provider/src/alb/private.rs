@@ -30,11 +30,12 @@ pub(crate) struct Private {
     pub(crate) rules_in: Option<String>,
 }
 
-/// What every object of a stack had in common after an apply.
+/// What an apply was to bring about, where what is there cannot tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Applied {
     pub(crate) tags: Tags,
-    pub(crate) additional_certificate_arns: BTreeSet<String>,
+    /// Zone and name of the alias record, when there is to be one.
+    pub(crate) dns_record: Option<(String, String)>,
 }
 
 /// Where an alias record is.

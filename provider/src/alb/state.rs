@@ -9,13 +9,13 @@ use std::collections::BTreeSet;
 use tfplugin::value::Value;
 
 use super::config::Role;
-use super::desired::LOAD_BALANCER;
+use super::desired::{LOAD_BALANCER, REDIRECT};
 use super::private::Applied;
 use super::services_config;
 use super::topology::topology;
 use crate::aws::{Attributes, HealthCheck, Tags};
-use crate::stack::ownership::{OWNERSHIP, user_tags};
-use crate::stack::{Action, Listener, Node, NodeId, Observed, Ref, Source, TargetGroup};
+use crate::stack::ownership::{OWNERSHIP, ROLE, user_tags};
+use crate::stack::{Action, Listener, Node, NodeId, Observed, Record, Ref, Source, TargetGroup};
 
 /// The state for a graph. `base` is the last state, or the planned one: what it says holds where the graph says
 /// nothing.
@@ -57,7 +57,14 @@ impl View<'_> {
         if !self.observed.vpc.id.is_empty() {
             state.put("vpc_id", &self.observed.vpc.id);
         }
-        if state.get("instance_security_group_id").as_str().is_some_and(|group| !self.is_let_in(group)) {
+        // What is left of rules or records that were to go shows as an argument still set.
+        let left = self.observed.nodes.keys().find_map(|id| match id {
+            NodeId::RulesIn(group) => Some(group.as_str()),
+            _ => None,
+        });
+        if state.get("instance_security_group_id").is_null() {
+            state.put("instance_security_group_id", left);
+        } else if state.get("instance_security_group_id").as_str().is_some_and(|group| !self.is_let_in(group)) {
             state.put("instance_security_group_id", Value::Null);
         }
         let Some(balancer) = self.observed.balancer(&id) else { return };
@@ -110,7 +117,7 @@ impl View<'_> {
         let redirects =
             self.observed.listeners().any(|(_, listener)| matches!(listener.action, Action::RedirectToHttps(_)));
         state.put("redirect_http", redirects);
-        state.put("additional_certificate_arns", additional_certificates(&before, self.applied, &serving));
+        state.put("additional_certificate_arns", additional_certificates(&before, &serving));
         if let Some(ids) = self.instances() {
             state.put("instance_ids", Value::set(&ids));
         }
@@ -126,22 +133,31 @@ impl View<'_> {
 
     fn records(&self, state: &mut Value) {
         let wanted = state.get("dns_record").clone();
-        if wanted.is_null() {
-            return;
-        }
         let kinds: &[&'static str] =
             if state.get("ip_address_type").as_str() == Some("ipv4") { &["A"] } else { &["A", "AAAA"] };
-        let found: Vec<_> = kinds.iter().filter_map(|kind| self.observed.record(&NodeId::Record(kind))).collect();
-        let pointing = found.iter().filter(|record| record.target == Ref::Of(NodeId::LoadBalancer)).count();
-        if pointing < kinds.len() {
-            state.put("dns_record", Value::Null);
-            return;
-        }
-        let mut record = wanted;
-        if let Some(evaluates) = agreed(found.iter().map(|record| Some(&record.evaluate_target_health))) {
-            record.put("evaluate_target_health", evaluates.copied());
-        }
-        state.put("dns_record", record);
+        let last =
+            (wanted.get("zone_id").as_str().map(str::to_owned), wanted.get("name").as_str().map(str::to_lowercase));
+        let (zone_id, name) = self.applied.map_or(last, |applied| applied.dns_record.clone().unzip());
+        let is_wanted = |record: &Record| {
+            kinds.contains(&record.kind)
+                && (Some(&record.zone_id), Some(&record.name)) == (zone_id.as_ref(), name.as_ref())
+        };
+        let pointing = self.observed.records().filter(|(_, record)| record.target == Ref::Of(NodeId::LoadBalancer));
+        let (found, left): (Vec<&Record>, Vec<&Record>) =
+            pointing.map(|(_, record)| record).partition(|record| is_wanted(record));
+        let complete = found.len() == kinds.len();
+        let evaluates = agreed(found.iter().map(|record| Some(&record.evaluate_target_health))).flatten();
+        let shown = match left.first() {
+            Some(left) => as_argument(left),
+            None if !complete => Value::Null,
+            None if wanted.is_null() => found.first().map_or(Value::Null, |record| as_argument(record)),
+            None => {
+                let mut record = wanted;
+                record.put("evaluate_target_health", evaluates.copied());
+                record
+            }
+        };
+        state.put("dns_record", shown);
     }
 
     /// The tags: `tags_all` as the objects have them, and in `tags` the values of the keys that were given.
@@ -157,10 +173,14 @@ impl View<'_> {
             state.put("tags_all", Value::Null);
             return;
         }
+        // An object whose tags are not those applied stands for all: a difference must show.
         let last = self.applied.map_or_else(|| self.base.get("tags_all").clone(), |applied| as_value(&applied.tags));
-        // The first object whose tags are not those applied stands for all: a difference must show.
         let differing = tagged.iter().find(|tags| as_value(tags) != last).or(tagged.first());
         let Some(all) = differing else { return };
+        if self.applied.is_none() && tagged.iter().any(|tags| tags != all) {
+            state.put("tags_all", Value::Null);
+            return;
+        }
         state.put("tags_all", as_value(all));
         let given = state.get("tags").as_map().cloned().unwrap_or_default();
         if !given.is_empty() {
@@ -173,23 +193,48 @@ impl View<'_> {
     fn is_marked(&self) -> bool {
         let mut tagged =
             self.observed.nodes.iter().filter(|(id, _)| !matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)));
-        tagged.all(|(_, existing)| OWNERSHIP.iter().all(|key| existing.tags.contains_key(*key)))
+        tagged.all(|(_, existing)| {
+            let role = match &existing.node {
+                Node::Listener(listener) => self.serves(listener),
+                _ => None,
+            };
+            OWNERSHIP.iter().all(|key| existing.tags.contains_key(*key))
+                && role.is_none_or(|role| existing.tags.get(ROLE).is_some_and(|tag| tag == role))
+        })
     }
 
-    /// Whether the instances' own group lets the load balancer in on every target port.
+    /// The role that a listener plays by what it does.
+    fn serves(&self, listener: &Listener) -> Option<&'static str> {
+        match &listener.action {
+            Action::RedirectToHttps(_) => Some(REDIRECT),
+            Action::Forward(weights) if weights.len() == 1 => {
+                let group = weights.keys().next()?;
+                let (_, group) = self.observed.target_groups().find(|(id, _)| *group == Ref::Of((*id).clone()))?;
+                Some(group.role)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the instances' own group lets the load balancer in on every target port, and on no other.
     fn is_let_in(&self, group: &str) -> bool {
-        let rules = match self.observed.nodes.get(&NodeId::RulesIn(group.to_owned())).map(|existing| &existing.node) {
-            Some(Node::RulesIn(rules)) => rules.clone(),
-            _ => BTreeSet::new(),
-        };
+        let there: BTreeSet<(i64, Ref)> =
+            match self.observed.nodes.get(&NodeId::RulesIn(group.to_owned())).map(|existing| &existing.node) {
+                Some(Node::RulesIn(rules)) => rules
+                    .iter()
+                    .filter_map(|rule| match &rule.source {
+                        Source::Group(group) => Some((rule.from_port, group.clone())),
+                        _ => None,
+                    })
+                    .collect(),
+                _ => BTreeSet::new(),
+            };
         let sources = self.observed.balancer(&NodeId::LoadBalancer).map(|balancer| balancer.security_groups.clone());
-        let open = |port: u16, source: &Ref| {
-            let port = i64::from(port);
-            rules.iter().any(|rule| {
-                (rule.from_port, rule.to_port) == (port, port) && rule.source == Source::Group(source.clone())
-            })
-        };
-        self.observed.target_groups().all(|(_, group)| sources.iter().flatten().all(|source| open(group.port, source)))
+        let needed = self
+            .observed
+            .target_groups()
+            .flat_map(|(_, group)| sources.iter().flatten().map(|source| (i64::from(group.port), source.clone())));
+        there == needed.collect()
     }
 
     /// The listener of a role; when there are several, the one on the port of the last state.
@@ -252,15 +297,10 @@ fn agreed<'a, T: PartialEq + ?Sized>(values: impl Iterator<Item = Option<&'a T>>
     values.iter().all(|value| *value == first).then_some(first)
 }
 
-/// The additional certificates of all listeners together, or of none but all: whichever shows the difference.
-fn additional_certificates(last: &Value, applied: Option<&Applied>, listeners: &[&Listener]) -> Value {
-    let sets: Vec<&BTreeSet<String>> = listeners.iter().map(|listener| &listener.additional_certificate_arns).collect();
-    let union: BTreeSet<String> = sets.iter().copied().flatten().cloned().collect();
-    let common: BTreeSet<String> =
-        union.iter().filter(|arn| sets.iter().all(|set| set.contains(*arn))).cloned().collect();
-    let shown =
-        if applied.is_some_and(|applied| applied.additional_certificate_arns == union) { common } else { union };
-    if shown.is_empty() && last.is_null() { Value::Null } else { Value::set(&shown) }
+/// The additional certificates of all listeners together. Where they differ, `topology` tells which has what.
+fn additional_certificates(last: &Value, listeners: &[&Listener]) -> Value {
+    let all: BTreeSet<&String> = listeners.iter().flat_map(|listener| &listener.additional_certificate_arns).collect();
+    if all.is_empty() && last.is_null() { Value::Null } else { Value::set(all) }
 }
 
 fn number(attributes: &Attributes, key: &str) -> Option<i64> {
@@ -269,6 +309,14 @@ fn number(attributes: &Attributes, key: &str) -> Option<i64> {
 
 fn is_on(attributes: &Attributes, key: &str) -> bool {
     attributes.get(key).is_some_and(|value| value == "true")
+}
+
+fn as_argument(record: &Record) -> Value {
+    Value::object([
+        ("zone_id", Value::from(&record.zone_id)),
+        ("name", Value::from(&record.name)),
+        ("evaluate_target_health", Value::from(record.evaluate_target_health)),
+    ])
 }
 
 fn as_value(tags: &Tags) -> Value {

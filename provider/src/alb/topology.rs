@@ -22,10 +22,17 @@ fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Value {
 
 /// The topology of a graph.
 pub(crate) fn topology<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> + Clone) -> Value {
-    let listeners = nodes.clone().filter_map(|(_, node)| match node {
-        Node::Listener(listener) => Some(listener_value(listener)),
-        _ => None,
-    });
+    let listeners: Vec<&Listener> = nodes
+        .clone()
+        .filter_map(|(_, node)| match node {
+            Node::Listener(listener) => Some(listener),
+            _ => None,
+        })
+        .collect();
+    let mut encrypted = listeners.iter().filter(|listener| listener.protocol == "HTTPS");
+    let first = encrypted.next().map(|listener| &listener.additional_certificate_arns);
+    let agree = encrypted.all(|listener| Some(&listener.additional_certificate_arns) == first);
+    let listeners = listeners.into_iter().map(|listener| listener_value(listener, agree));
     let mut groups: BTreeMap<(&str, &str), Value> = BTreeMap::new();
     for (_, node) in nodes.clone() {
         if let Node::TargetGroup(group) = node {
@@ -39,12 +46,17 @@ pub(crate) fn topology<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> +
     ])
 }
 
-fn listener_value(listener: &Listener) -> Value {
+/// A listener. When the listeners differ in their additional certificates, as they never should, each tells its own.
+fn listener_value(listener: &Listener, agree: bool) -> Value {
+    let certificate = listener.certificate_arn.as_ref().map(|arn| {
+        let additional = listener.additional_certificate_arns.iter().filter(|_| !agree);
+        std::iter::once(arn).chain(additional).cloned().collect::<Vec<_>>().join(", ")
+    });
     Value::object([
         ("port", Value::from(i64::from(listener.port))),
         ("protocol", Value::from(&listener.protocol)),
         ("ssl_policy", listener.ssl_policy.as_deref().map_or(Value::Null, text)),
-        ("certificate_arn", listener.certificate_arn.as_deref().map_or(Value::Null, text)),
+        ("certificate_arn", certificate.as_deref().map_or(Value::Null, text)),
         ("target_group", action_value(&listener.action)),
     ])
 }

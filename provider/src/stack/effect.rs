@@ -119,15 +119,13 @@ impl Observed {
                 self.load_balancer = None;
                 self.foreign.clear();
             }
-            Change::DeleteSecurityGroup | Change::DeleteTargetGroup | Change::DeleteListener => {
+            Change::DeleteSecurityGroup
+            | Change::DeleteTargetGroup
+            | Change::DeleteListener
+            | Change::DeleteRecord(_) => {
                 self.nodes.remove(node);
                 self.health.remove(node);
             }
-            Change::DeleteRecord(record)
-                // A record that moved to another name has been replaced in the graph already.
-                if self.record(node) == Some(record) => {
-                    self.nodes.remove(node);
-                }
             Change::ModifyListener(_) | Change::AddCertificates(_) | Change::RemoveCertificates(_) => {
                 self.record_listener(step);
             }

@@ -33,10 +33,26 @@ pub(crate) enum NodeId {
     LoadBalancer,
     /// A listener, by its port.
     Listener(u16),
-    /// An alias record, by its type: `A` or `AAAA`.
-    Record(&'static str),
+    /// An alias record.
+    Record(RecordId),
     /// The rules that the stack keeps in a security group of somebody else's, by that group's id.
     RulesIn(String),
+}
+
+/// What makes a record one of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RecordId {
+    /// `A` or `AAAA`.
+    pub(crate) kind: &'static str,
+    pub(crate) zone_id: String,
+    pub(crate) name: String,
+}
+
+impl Record {
+    /// Which record it is.
+    pub(crate) fn id(&self) -> NodeId {
+        NodeId::Record(RecordId { kind: self.kind, zone_id: self.zone_id.clone(), name: self.name.clone() })
+    }
 }
 
 impl fmt::Display for NodeId {
@@ -46,7 +62,7 @@ impl fmt::Display for NodeId {
             Self::TargetGroup(name) => write!(f, "target group {name}"),
             Self::LoadBalancer => f.write_str("load balancer"),
             Self::Listener(port) => write!(f, "listener {port}"),
-            Self::Record(kind) => write!(f, "{kind} record"),
+            Self::Record(RecordId { kind, name, .. }) => write!(f, "{kind} record {name}"),
             Self::RulesIn(group) => write!(f, "rules in {group}"),
         }
     }

@@ -9,8 +9,8 @@ use futures_util::future::try_join_all;
 
 use super::ownership::{Claim, Owner, PROVISIONING, RESOURCE_ID};
 use super::{
-    Action, Existing, Foreign, Listener, LoadBalancer, Node, NodeId, Observed, Record, Ref, Rule, SecurityGroup,
-    Source, TargetGroup, attributes,
+    Action, Existing, Foreign, Listener, LoadBalancer, Node, NodeId, Observed, Record, RecordId, Ref, Rule,
+    SecurityGroup, Source, TargetGroup, attributes,
 };
 use crate::aws::{
     ActionInfo, Attributes, Aws, AwsError, ListenerInfo, ListenerRuleInfo, LoadBalancerInfo, LoadBalancerKey, Peer,
@@ -505,7 +505,8 @@ impl Sorter<'_> {
 
     fn sort_records(&mut self) {
         for (sought, found) in self.sought.records.iter().zip(&self.answers.records) {
-            let id = NodeId::Record(sought.kind);
+            let SoughtRecord { zone_id, name, kind, .. } = sought.clone();
+            let id = NodeId::Record(RecordId { kind, zone_id, name });
             let Some(RecordInfo::Alias(alias)) = found else {
                 if found.is_some() {
                     self.found.taken.insert(id, Taken { id: sought.name.clone(), finished: false });

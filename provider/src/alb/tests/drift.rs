@@ -158,7 +158,7 @@ fn of_listeners() -> Vec<Mutation> {
         mutation("another certificate on both", "certificate_arn", |state| {
             both(state, |listener| listener.settings.certificate_arn = Some(cert_arn(3)));
         }),
-        mutation("one certificate less on one", "additional_certificate_arns", |state| {
+        mutation("one certificate less on one", "topology.listeners", |state| {
             listener(state, 12443).additional_certificates.clear();
         }),
         mutation("one certificate less on both", "additional_certificate_arns", |state| {

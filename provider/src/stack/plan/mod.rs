@@ -253,25 +253,18 @@ impl Planner<'_> {
     fn point_records(&mut self) {
         let serving = self.waits();
         for (id, wanted) in self.desired.records() {
-            let there = self.observed.record(id);
-            let (change, why) = match there {
+            let (change, why) = match self.observed.record(id) {
                 None => (Change::CreateRecord(wanted.clone()), "not there yet"),
                 Some(there) if there == wanted && !self.creations.contains_key(&NodeId::LoadBalancer) => continue,
-                Some(there) if (&there.zone_id, &there.name) == (&wanted.zone_id, &wanted.name) => {
-                    (Change::SetRecord(wanted.clone()), "points elsewhere")
-                }
-                Some(_) => (Change::CreateRecord(wanted.clone()), "another name"),
+                Some(_) => (Change::SetRecord(wanted.clone()), "points elsewhere"),
             };
-            let moves = why == "another name";
             let step = self.push(id, change, serving.clone(), why);
             self.tolerate(step);
-            if let Some(old) = there.filter(|there| moves && there.target == Ref::Of(NodeId::LoadBalancer)) {
-                self.push(id, Change::DeleteRecord(old.clone()), after([step]), "another name");
-            }
         }
+        let named = self.steps_of(|step| matches!(step.change, Change::CreateRecord(_)));
         for (id, there) in self.observed.records() {
             if !self.desired.nodes.contains_key(id) && there.target == Ref::Of(NodeId::LoadBalancer) {
-                self.push(id, Change::DeleteRecord(there.clone()), BTreeSet::new(), "not wanted");
+                self.push(id, Change::DeleteRecord(there.clone()), named.clone(), "not wanted");
             }
         }
     }
@@ -356,24 +349,25 @@ impl Planner<'_> {
             let all: BTreeSet<&Tags> = batches.keys().map(|(_, tags)| tags).collect();
             all.iter().flat_map(|tags| ids.iter().map(|id| ((*tags).clone(), (*id).clone()))).collect()
         };
-        let (added, removed) = (foreign(&adding), foreign(&removing));
-        for (mut tags, id) in added {
-            tags.retain(|key, _| !key.starts_with(ownership::PREFIX));
-            if !tags.is_empty() {
-                self.push_for([id].into(), |nodes| Change::Tag(nodes, tags), "tags differ");
-            }
-        }
-        for (mut tags, id) in removed {
-            tags.retain(|key, _| !key.starts_with(ownership::PREFIX));
-            if !tags.is_empty() {
-                self.push_for([id].into(), |nodes| Change::Untag(nodes, tags), "tags not wanted");
+        // They come first: as long as the others' tags differ, it shows that there is something to do.
+        let mut first = BTreeSet::new();
+        for (batches, add) in [(foreign(&adding), true), (foreign(&removing), false)] {
+            for (mut tags, id) in batches {
+                tags.retain(|key, _| !key.starts_with(ownership::PREFIX));
+                if !tags.is_empty() {
+                    let nodes = [id.clone()].into();
+                    let change = if add { Change::Tag(nodes, tags) } else { Change::Untag(nodes, tags) };
+                    // A rule that goes cannot be tagged any more.
+                    let settled = self.steps_of(|step| step.node == id);
+                    first.insert(self.push(&id, change, settled, "tags differ"));
+                }
             }
         }
         for ((_, tags), nodes) in adding {
-            self.push_for(nodes, |nodes| Change::Tag(nodes, tags), "tags differ");
+            self.push_for(nodes, &first, |nodes| Change::Tag(nodes, tags), "tags differ");
         }
         for ((_, tags), nodes) in removing {
-            self.push_for(nodes, |nodes| Change::Untag(nodes, tags), "tags not wanted");
+            self.push_for(nodes, &first, |nodes| Change::Untag(nodes, tags), "tags not wanted");
         }
     }
 
@@ -381,11 +375,13 @@ impl Planner<'_> {
     fn push_for(
         &mut self,
         nodes: BTreeSet<NodeId>,
+        after: &BTreeSet<StepId>,
         change: impl FnOnce(BTreeSet<NodeId>) -> Change,
         why: &'static str,
     ) {
         if let Some(first) = nodes.first().cloned() {
-            self.push(&first, change(nodes), BTreeSet::new(), why);
+            let settled = self.steps_of(|step| matches!(first, NodeId::SecurityGroup(_)) && step.node == first);
+            self.push(&first, change(nodes), after.union(&settled).copied().collect(), why);
         }
     }
 

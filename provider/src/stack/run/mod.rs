@@ -351,10 +351,16 @@ impl Run<'_> {
                 let what = format!("{} record {}", alias.kind, alias.name);
                 return Err(StepError::Taken { what, id: record.zone_id.clone() });
             }
-            (Change::CreateRecord(_), None) => RecordChange::Create(alias),
-            _ => RecordChange::Upsert(alias),
+            (Change::CreateRecord(_), None) => RecordChange::Create(alias.clone()),
+            _ => RecordChange::Upsert(alias.clone()),
         };
-        Ok(self.aws().change_records(&record.zone_id, &[change]).await?)
+        match self.aws().change_records(&record.zone_id, &[change]).await {
+            Err(error) if error.class() == ErrorClass::NoAnswer => {
+                let there = self.aws().record(&record.zone_id, &alias.name, record.kind).await?;
+                if there == Some(RecordInfo::Alias(alias)) { Ok(()) } else { Err(error.into()) }
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Deletes a record that leads to this load balancer, whether that is still there or not. What has changed hands

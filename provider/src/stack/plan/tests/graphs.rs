@@ -94,7 +94,8 @@ impl Shape {
         }
         let kinds: &[&'static str] = if self.dualstack { &["A", "AAAA"] } else { &["A"] };
         for (kind, n) in kinds.iter().copied().flat_map(|kind| self.record.map(|n| (kind, n))) {
-            nodes.insert(NodeId::Record(kind), Node::Record(record(kind, n)));
+            let record = record(kind, n);
+            nodes.insert(record.id(), Node::Record(record));
         }
         let tags = Tags::from([("version".to_owned(), self.tag.to_string())]);
         Desired { nodes, tags, wait_for_healthy: true, tolerates_unhealthy: false }

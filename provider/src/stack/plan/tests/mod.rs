@@ -134,7 +134,7 @@ fn deleting_everything() {
     assert_eq!(
         lines(&plan),
         [
-            "0 A record: delete r1.example.com | leads to the load balancer",
+            "0 A record r1.example.com: delete | leads to the load balancer",
             "1 load balancer: delete | after 0 | not wanted",
             "2 target group api-http-80: delete | after 1 | not wanted",
             "3 target group ws-http-12080: delete | after 1 | not wanted",

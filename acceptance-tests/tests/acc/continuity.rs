@@ -1,0 +1,337 @@
+//! No update stops the service: after every single call of it, each listener leads to somebody healthy.
+//!
+//! The provider's calls are watched at the proxy. While one that has changed something waits for its answer, AWS is
+//! asked what a client would find.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use acceptance_tests::{Account, Call, Cli, Fault, Rule, Seed, Workspace};
+use serde_json::{Value, json};
+
+use crate::stack::{self, list, text};
+
+/// How often the provider looks before a new target is healthy: once for each target group.
+const LOOKS: usize = 2;
+
+/// What was seen of an update.
+#[derive(Default)]
+struct Seen {
+    /// The calls that changed something, and for how many of them AWS could be asked.
+    changes: usize,
+    asked: usize,
+    outages: Vec<String>,
+    /// Whether targets have been registered, and how often the provider has looked at targets since.
+    registered: bool,
+    looks: usize,
+}
+
+/// A stack whose updates are watched.
+struct Watched {
+    aws: Arc<Account>,
+    workspace: Workspace,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Watched {
+    /// Creates the stack, and watches from then on.
+    fn new(cli: &Cli, configuration: impl Fn(&Seed) -> String) -> Self {
+        let aws = Arc::new(Account::new().expect("an AWS account"));
+        let workspace = Workspace::new(cli, &aws).expect("a workspace");
+        // What is watched here is not how long targets take, but whether the provider waits for them.
+        aws.configure(json!({ "initial_describes": 0 }));
+        workspace.write("main.tf", &configuration(aws.seed()));
+        workspace.apply().expect_success();
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (account, watching) = (Arc::downgrade(&aws), Arc::clone(&seen));
+        let watch = move |call: &Call| {
+            let Some(aws) = account.upgrade() else { return };
+            // One look at a time: until it is over, no call that comes after the watched one is made.
+            let mut seen = watching.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.take(&aws, call);
+        };
+        aws.proxy().inject(Rule::on_any(Fault::None).times(usize::MAX).then(watch));
+        Self { aws, workspace, seen }
+    }
+
+    /// Makes these targets (`i-...`, or `i-...:port`) ill as soon as AWS checks them. Those that are only `initial`
+    /// become healthy when the provider has looked at them.
+    fn ill(&self, targets: &[String], state: &str, reason: &str) {
+        let health = targets.iter().map(|target| (target.clone(), json!({ "state": state, "reason": reason })));
+        self.aws.configure(json!({ "health": health.collect::<serde_json::Map<_, _>>() }));
+    }
+
+    /// The outages so far, at all calls that changed something.
+    #[track_caller]
+    fn outages(&self) -> Vec<String> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(seen.changes > 0 && seen.asked == seen.changes, "{} of {} were watched", seen.asked, seen.changes);
+        seen.outages.clone()
+    }
+
+    fn seed(&self) -> &Seed {
+        self.aws.seed()
+    }
+}
+
+impl Seen {
+    fn take(&mut self, aws: &Account, call: &Call) {
+        if call.is_mutating() {
+            self.changes += 1;
+            self.registered |= call.action == "RegisterTargets";
+            self.outages.extend(outages(aws).into_iter().map(|outage| format!("after {}: {outage}", call.action)));
+            self.asked += 1;
+        }
+        if call.action == "DescribeTargetHealth" && self.registered {
+            self.looks += 1;
+            if self.looks == LOOKS {
+                let ill = aws.call("elbv2", "describe_load_balancers", json!({}));
+                debug_assert!(ill.is_object());
+                aws.configure(json!({ "health": {} }));
+            }
+        }
+    }
+}
+
+/// Why clients would be cut off now.
+fn outages(aws: &Account) -> Vec<String> {
+    let balancer = stack::load_balancer(aws);
+    let listeners = aws.call("elbv2", "describe_listeners", json!({ "LoadBalancerArn": balancer["LoadBalancerArn"] }));
+    let listeners = list(&listeners, "Listeners");
+    let (mut found, mut served) = (Vec::new(), BTreeSet::new());
+    for listener in &listeners {
+        let (port, action) = (&listener["Port"], &listener["DefaultActions"][0]);
+        for group in receiving(action) {
+            if is_healthy(aws, &group) {
+                served.insert(group);
+            } else {
+                found.push(format!("the listener on {port} sends requests to {group}, where nothing is healthy"));
+            }
+        }
+        let target = &action["RedirectConfig"]["Port"];
+        let answers = |port: &Value| listeners.iter().any(|other| other["Port"].to_string() == text(port));
+        if action["Type"] == "redirect" && !answers(target) {
+            found.push(format!("the listener on {port} redirects to {target}, where nobody listens"));
+        }
+    }
+    if served.len() < 2 {
+        found.push(format!("of the API and the Broadcaster, {} can be reached", served.len()));
+    }
+    found
+}
+
+/// The target groups to which an action sends requests.
+fn receiving(action: &Value) -> Vec<String> {
+    let weighted = list(&action["ForwardConfig"], "TargetGroups");
+    if weighted.is_empty() {
+        return action["TargetGroupArn"].as_str().map(str::to_owned).into_iter().collect();
+    }
+    let receiving = weighted.iter().filter(|group| group["Weight"] != 0);
+    receiving.map(|group| text(&group["TargetGroupArn"])).collect()
+}
+
+fn is_healthy(aws: &Account, group: &str) -> bool {
+    let targets = aws.call("elbv2", "describe_target_health", json!({ "TargetGroupArn": group }));
+    list(&targets, "TargetHealthDescriptions").iter().any(|target| target["TargetHealth"]["State"] == "healthy")
+}
+
+/// An update: the stack before and after, and the targets that are new to AWS in it.
+struct Update {
+    what: &'static str,
+    before: fn(&Seed) -> String,
+    after: fn(&Seed) -> String,
+    new: fn(&Seed) -> Vec<String>,
+}
+
+fn update(
+    what: &'static str,
+    before: fn(&Seed) -> String,
+    after: fn(&Seed) -> String,
+    new: fn(&Seed) -> Vec<String>,
+) -> Update {
+    Update { what, before, after, new }
+}
+
+/// The first instance on these ports.
+fn on(seed: &Seed, ports: &[u16]) -> Vec<String> {
+    ports.iter().map(|port| format!("{}:{port}", seed.instance_ids[0])).collect()
+}
+
+fn nobody(_: &Seed) -> Vec<String> {
+    Vec::new()
+}
+
+fn second_instance(seed: &Seed) -> Vec<String> {
+    vec![seed.instance_ids[1].clone()]
+}
+
+fn http(seed: &Seed) -> String {
+    stack::http(seed, "")
+}
+
+fn https(seed: &Seed) -> String {
+    stack::https(seed, "")
+}
+
+fn redirecting(seed: &Seed) -> String {
+    stack::https(seed, "redirect_http = true")
+}
+
+/// The arguments for an endpoint with these ports.
+fn ports(listener: u16, target: u16) -> String {
+    format!("{{ listener_port = {listener}, target_port = {target} }}")
+}
+
+fn with_ports(seed: &Seed, api: (u16, u16), broadcaster: (u16, u16)) -> String {
+    let [api, broadcaster] = [api, broadcaster].map(|(listener, target)| ports(listener, target));
+    stack::http(seed, &format!("api = {api}\nbroadcaster = {broadcaster}"))
+}
+
+fn in_subnets(seed: &Seed, indices: [usize; 2], instance: usize) -> String {
+    let subnets = indices.map(|index| &seed.public_subnet_ids[index]);
+    let instances = [&seed.instance_ids[instance]];
+    stack::http(seed, &format!("subnet_ids = {}\ninstance_ids = {}", json!(subnets), json!(instances)))
+}
+
+/// Makes every update, each of a stack of its own, and looks at it after every call.
+#[track_caller]
+fn uninterrupted(updates: &[Update]) {
+    for cli in Cli::all().expect("a CLI to test with") {
+        for update in updates {
+            let watched = Watched::new(&cli, update.before);
+            let new = (update.new)(watched.seed());
+            watched.ill(&new, "initial", "Elb.InitialHealthChecking");
+            watched.workspace.write("main.tf", &(update.after)(watched.seed()));
+            watched.workspace.apply().expect_success();
+            assert_eq!(watched.outages(), Vec::<String>::new(), "{}", update.what);
+            watched.workspace.plan().expect_no_changes();
+        }
+    }
+}
+
+#[test]
+fn a_change_of_protocol_interrupts_nobody() {
+    uninterrupted(&[
+        update("HTTP to HTTPS", http, https, |seed| on(seed, &[443, 12443])),
+        update("HTTPS to HTTP", https, http, |seed| on(seed, &[80, 12080])),
+        update("HTTP to HTTPS with a redirect", http, redirecting, |seed| on(seed, &[443, 12443])),
+        update("HTTPS with a redirect to HTTP", redirecting, http, |seed| on(seed, &[80, 12080])),
+        update(
+            "HTTP to HTTPS on the same listener ports",
+            |seed| with_ports(seed, (8080, 80), (8081, 12080)),
+            |seed| stack::https(seed, "api = { listener_port = 8080 }\nbroadcaster = { listener_port = 8081 }"),
+            |seed| on(seed, &[443, 12443]),
+        ),
+        update("a redirect", https, redirecting, nobody),
+        update("no redirect", redirecting, https, nobody),
+        update(
+            "a redirect that follows its target",
+            redirecting,
+            |seed| stack::https(seed, "redirect_http = true\napi = { listener_port = 8443 }"),
+            nobody,
+        ),
+    ]);
+}
+
+#[test]
+fn a_change_of_ports_interrupts_nobody() {
+    uninterrupted(&[
+        update("a target port", http, |seed| with_ports(seed, (80, 8080), (12080, 12080)), |seed| on(seed, &[8080])),
+        update("a listener port", http, |seed| with_ports(seed, (8080, 80), (12080, 12080)), nobody),
+        update("both ports", http, |seed| with_ports(seed, (8080, 8080), (12080, 12080)), |seed| on(seed, &[8080])),
+        update("listener ports swapped", http, |seed| with_ports(seed, (12080, 80), (80, 12080)), nobody),
+        update("one takes the other's port", http, |seed| with_ports(seed, (12080, 80), (8081, 12080)), nobody),
+        update(
+            "one takes the other's port, with another target port",
+            http,
+            |seed| with_ports(seed, (12080, 8080), (8081, 12080)),
+            |seed| on(seed, &[8080]),
+        ),
+        update(
+            "the redirect takes the API's port",
+            |seed| with_ports(seed, (80, 80), (443, 12080)),
+            redirecting,
+            |seed| on(seed, &[443, 12443]),
+        ),
+    ]);
+}
+
+#[test]
+fn a_change_of_what_is_behind_interrupts_nobody() {
+    uninterrupted(&[
+        update("another instance", http, |seed| in_subnets(seed, [0, 1], 1), second_instance),
+        update("other subnets", http, |seed| in_subnets(seed, [0, 2], 0), nobody),
+        update(
+            "another instance in a zone that is new",
+            |seed| in_subnets(seed, [0, 2], 0),
+            |seed| in_subnets(seed, [1, 2], 1),
+            second_instance,
+        ),
+        update(
+            "another certificate",
+            https,
+            |seed| https(seed).replace(&seed.certificate_arn, &seed.issued_certificate_arn),
+            nobody,
+        ),
+        update("another health check", http, |seed| stack::http(seed, "health_check = { path = \"/\" }"), nobody),
+    ]);
+}
+
+/// The lines of a stack in AWS: listeners with their groups, and rules.
+fn service(aws: &Account) -> Value {
+    json!({ "listeners": stack::listeners(aws), "groups": stack::inventory(aws)["target_groups"] })
+}
+
+#[test]
+fn a_new_target_group_that_stays_ill_is_taken_back_with_the_reason_and_the_old_service_goes_on() {
+    for cli in Cli::all().expect("a CLI to test with") {
+        let watched = Watched::new(&cli, http);
+        let (seed, before) = (watched.seed(), service(&watched.aws));
+        let new = on(seed, &[443, 12443]);
+        watched.ill(&new, "unhealthy", "Target.FailedHealthChecks");
+        let impatient = stack::https(seed, "timeouts = { update = \"5s\" }");
+        watched.workspace.write("main.tf", &impatient);
+        let refused = watched.workspace.apply().expect_error("Target.FailedHealthChecks");
+        assert!(refused.stderr.contains(&seed.instance_ids[0]), "{}", refused.stderr);
+        assert_eq!(watched.outages(), Vec::<String>::new());
+        assert_eq!(service(&watched.aws), before);
+
+        watched.aws.configure(json!({ "health": {} }));
+        watched.workspace.apply().expect_success();
+        assert_eq!(watched.outages(), Vec::<String>::new());
+        watched.workspace.plan().expect_no_changes();
+    }
+}
+
+#[test]
+fn an_old_instance_stays_as_long_as_the_new_one_is_ill() {
+    for cli in Cli::all().expect("a CLI to test with") {
+        let watched = Watched::new(&cli, http);
+        let seed = watched.seed();
+        watched.ill(&second_instance(seed), "unhealthy", "Target.Timeout");
+        let other = in_subnets(seed, [0, 1], 1).replace("protocol", "timeouts = { update = \"5s\" }\nprotocol");
+        watched.workspace.write("main.tf", &other);
+        let _ = watched.workspace.apply().expect_error("Target.Timeout");
+        assert_eq!(watched.outages(), Vec::<String>::new());
+        for listener in stack::listeners(&watched.aws) {
+            let targets = list(&listener["group"], "targets");
+            assert!(targets.iter().any(|target| target[0] == seed.instance_ids[0]), "{targets:?}");
+        }
+    }
+}
+
+#[test]
+fn a_listener_stays_as_long_as_nobody_is_let_in_on_its_new_port() {
+    for cli in Cli::all().expect("a CLI to test with") {
+        let watched = Watched::new(&cli, http);
+        let code = "RulesPerSecurityGroupLimitExceeded";
+        watched.aws.proxy().clear_faults();
+        watched.aws.proxy().inject(Rule::on("AuthorizeSecurityGroupIngress", Fault::Fail(400, code)));
+        watched.workspace.write("main.tf", &with_ports(watched.seed(), (8080, 80), (12080, 12080)));
+        let _ = watched.workspace.apply().expect_error(code);
+        let ports: Vec<Value> = stack::listeners(&watched.aws).iter().map(|one| one["port"].clone()).collect();
+        assert!(ports.contains(&json!(80)), "{ports:?}");
+        watched.workspace.apply().expect_success();
+        watched.workspace.plan().expect_no_changes();
+    }
+}
