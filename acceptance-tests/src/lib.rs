@@ -21,7 +21,7 @@ pub use faults::{Fault, Rule};
 pub use local_aws::{Account, AwsError, Seed};
 pub use proxy::Proxy;
 pub use terraform::{Output, Workspace};
-pub use tools::{Cli, Failure, Result, provider};
+pub use tools::{Cli, Failure, Result, aws_provider_mirror, provider};
 
 /// Runs a test once with every CLI on this machine, each time in a fresh account and an empty workspace.
 ///

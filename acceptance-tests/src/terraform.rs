@@ -121,6 +121,27 @@ impl Workspace {
         }
     }
 
+    /// Installs the providers of a configuration that needs others beside ours, once, from a directory laid out as
+    /// `terraform providers mirror` does it. Ours need not be in it.
+    ///
+    /// # Panics
+    ///
+    /// When the workspace cannot be written.
+    #[must_use = "assert how the command ended"]
+    pub fn init(&self, mirror: &Path) -> Output {
+        let provider = tools::provider().expect("the provider that this workspace was made with");
+        let own = self.root.path().join("mirror");
+        for host in ["registry.terraform.io", "registry.opentofu.org"] {
+            // `init` wants every provider to be somewhere, although the development override is what runs.
+            let package = own.join(host).join("codestream/codestream/0.0.1").join(tools::platform());
+            fs::create_dir_all(&package).expect("a workspace that can be written");
+            let binary = package.join("terraform-provider-codestream_v0.0.1");
+            std::os::unix::fs::symlink(&provider, binary).expect("a workspace that can be written");
+        }
+        let [own, mirror] = [own.as_path(), mirror].map(|directory| format!("-plugin-dir={}", directory.display()));
+        self.run(["init", "-no-color", own.as_str(), mirror.as_str()])
+    }
+
     /// Plans, and keeps the plan for [`planned`](Self::planned). Exit code 0 means no changes, 2 means some.
     #[must_use = "assert how the command ended"]
     pub fn plan(&self) -> Output {

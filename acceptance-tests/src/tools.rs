@@ -189,3 +189,31 @@ fn build_provider() -> Result<PathBuf> {
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .ok_or_else(|| Failure::new("cargo built the provider but named no binary"))
 }
+
+/// A directory of providers, laid out as `terraform providers mirror` does it, with version 5 of `hashicorp/aws` for
+/// this machine; `None` when there is none where Terraform keeps providers.
+#[must_use]
+pub fn aws_provider_mirror() -> Option<PathBuf> {
+    let cache = env::var_os("TF_PLUGIN_CACHE_DIR").map(PathBuf::from);
+    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".terraform.d/plugins"));
+    let shared = ["/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins", "/opt/tf-plugins"];
+    cache.into_iter().chain(home).chain(shared.map(PathBuf::from)).find(|directory| has_aws_provider(directory))
+}
+
+fn has_aws_provider(directory: &Path) -> bool {
+    let entries = |directory: PathBuf| fs::read_dir(directory).into_iter().flatten().flatten();
+    entries(directory.join("registry.terraform.io/hashicorp/aws"))
+        .flat_map(|version| entries(version.path().join(platform())))
+        .any(|file| file.file_name().to_string_lossy().starts_with("terraform-provider-aws_v5"))
+}
+
+/// This machine, as the directories of providers call it: `linux_amd64`.
+pub(crate) fn platform() -> String {
+    let system = if env::consts::OS == "macos" { "darwin" } else { env::consts::OS };
+    let machine = match env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("{system}_{machine}")
+}

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod certificates;
+mod continuity;
 mod drift;
 mod examples;
 mod faults;
@@ -14,6 +15,7 @@ mod local_aws;
 mod plugin;
 mod policy;
 mod stack;
+mod takeover;
 mod unknown_list;
 mod unknowns;
 mod update;

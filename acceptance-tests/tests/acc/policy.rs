@@ -241,7 +241,8 @@ fn terraform_test_fails_for_what_breaks_a_rule_without_asking_aws() {
     with_each_cli(|aws, workspace| {
         let region = [("\"us-east-1\"\n", "\"eu-north-1\"\n")];
         let expiry = [("2100-01-01T00:00:00Z", "2020-01-01T00:00:00Z")];
-        let broken: [(&str, Value, &[(&str, &str)]); 10] = [
+        type Replaced<'a> = &'a [(&'a str, &'a str)];
+        let broken: [(&str, Value, Replaced<'_>); 10] = [
             ("tls_only", json!({ "protocol": "HTTP" }), &[]),
             ("strong_tls_policy", json!({ "ssl_policy": "ELBSecurityPolicy-2016-08" }), &[]),
             ("no_world_open_sources", json!({ "client_cidr_blocks": ["0.0.0.0/0"] }), &[]),

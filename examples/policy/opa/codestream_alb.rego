@@ -147,6 +147,11 @@ blocks contains block if {
 # What an expression is, when it is a constant or a variable of the root module.
 known(expression) := {expression.constant_value}
 
-known(expression) := {input.variables[trim_prefix(reference, "var.")].value | some reference in expression.references} if {
+known(expression) := values if {
 	not expression.constant_value
+	values := {value |
+		some reference in expression.references
+		name := trim_prefix(reference, "var.")
+		value := input.variables[name].value
+	}
 }

@@ -8,7 +8,7 @@
 //! | `desired` | the graph of AWS objects that it asks for |
 //! | `plan` | the planned state |
 //! | `preflight` | what AWS says of a configuration before anything is touched |
-//! | `find`, `import` | looking for what is there, and what of it an import takes over |
+//! | `find`, `import`, `take_over` | looking for what is there, and what of it an import or a `moved` block takes over |
 //! | `apply` | creating, changing and deleting |
 //! | `state`, `topology`, `services_config` | the state for a graph |
 //! | `private` | what is kept beside the state |
@@ -29,6 +29,7 @@ mod schema;
 mod services_config;
 mod state;
 mod tags;
+mod take_over;
 #[cfg(test)]
 mod tests;
 mod topology;
@@ -42,8 +43,8 @@ use async_trait::async_trait;
 use tfplugin::diagnostics::Diagnostics;
 use tfplugin::path::Path;
 use tfplugin::provider::{
-    ApplyRequest, ApplyResponse, ImportRequest, Imported, PlanRequest, PlanResponse, ReadRequest, ReadResponse,
-    Resource,
+    ApplyRequest, ApplyResponse, ImportRequest, Imported, MoveRequest, PlanRequest, PlanResponse, ReadRequest,
+    ReadResponse, Resource,
 };
 use tfplugin::schema::Schema;
 use tfplugin::value::Value;
@@ -206,13 +207,11 @@ impl Resource for Alb {
                 ),
             ));
         };
-        let mut state = self.schema.null_object();
-        state.put("arn", &info.arn);
-        state.put("id", &info.arn);
-        state.put("name", &info.name);
-        state.put("vpc_id", &info.vpc_id);
-        let private = Private { imported: true, ..Private::default() };
-        Ok(Imported { state, private: private.encode(), diagnostics: Diagnostics::new() })
+        Ok(take_over::imported(&self.schema, &info.arn, &info.name, &info.vpc_id))
+    }
+
+    async fn move_state(&self, request: MoveRequest) -> Result<Imported, Diagnostics> {
+        take_over::moved(&self.schema, &request)
     }
 }
 

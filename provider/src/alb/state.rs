@@ -14,7 +14,7 @@ use super::private::Applied;
 use super::services_config;
 use super::topology::topology;
 use crate::aws::{Attributes, HealthCheck, Tags};
-use crate::stack::ownership::{OWNERSHIP, ROLE, user_tags};
+use crate::stack::ownership::{OWNERSHIP, ROLE, STACK, user_tags};
 use crate::stack::{Action, Listener, Node, NodeId, Observed, Record, Ref, Source, TargetGroup};
 
 /// The state for a graph. `base` is the last state, or the planned one: what it says holds where the graph says
@@ -196,9 +196,11 @@ impl View<'_> {
         tagged.all(|(_, existing)| {
             let role = match &existing.node {
                 Node::Listener(listener) => self.serves(listener),
+                Node::TargetGroup(group) => Some(group.role),
                 _ => None,
             };
             OWNERSHIP.iter().all(|key| existing.tags.contains_key(*key))
+                && existing.tags.get(STACK).map(String::as_str) == self.base.get("name").as_str()
                 && role.is_none_or(|role| existing.tags.get(ROLE).is_some_and(|tag| tag == role))
         })
     }

@@ -13,7 +13,7 @@ pub(crate) const PREFIX: &str = "codestream:";
 /// The software that manages the object.
 const MANAGED_BY: &str = "codestream:managed-by";
 /// The resource's `name`.
-const STACK: &str = "codestream:stack";
+pub(crate) const STACK: &str = "codestream:stack";
 /// What the object is within the stack.
 pub(crate) const ROLE: &str = "codestream:role";
 /// Which Terraform resource it belongs to: a random id made when that is created, and kept in its private state.

@@ -495,7 +495,7 @@ mod tests {
         let listener = http(80, &[(&group, 1)]);
         assert_eq!(code(aws.create_listener(&two, &listener, &tags("us")).await), "TargetGroupAssociationLimit");
         assert_eq!(code(aws.delete_target_group(&group).await), "ResourceInUse");
-        assert_eq!(aws.target_groups_of(&one).await.unwrap()[0].load_balancer_arns, [one.clone()]);
+        assert_eq!(aws.target_groups_of(&one).await.unwrap()[0].load_balancer_arns, std::slice::from_ref(&one));
         aws.delete_load_balancer(&one).await.unwrap();
         aws.delete_target_group(&group).await.unwrap();
     }
