@@ -104,7 +104,7 @@ fn of_listeners() -> Vec<Mutation> {
                 by.certificates("modify_listener", port, arn);
             }
         }),
-        mutation("one certificate less on one", "additional_certificate_arns", |by| {
+        mutation("one certificate less on one", "topology.listeners", |by| {
             by.certificates("remove_listener_certificates", BROADCASTER, &by.0.seed().wildcard_certificate_arn);
         }),
         mutation("one certificate more on one", "additional_certificate_arns", |by| {
@@ -232,7 +232,7 @@ fn of_network_and_names() -> Vec<Mutation> {
         mutation("another security group", RULES, |by| {
             by.place("set_security_groups", json!({ "SecurityGroups": [by.0.seed().instance_security_group_id] }));
         }),
-        mutation("the security group deleted", "security_group_id", |by| {
+        mutation("the security group deleted", "topology.security_group_rules", |by| {
             let group = by.own_group();
             by.shut_out(2);
             by.place("set_security_groups", json!({ "SecurityGroups": [by.0.seed().instance_security_group_id] }));
