@@ -119,7 +119,7 @@ fn outages(aws: &Account) -> Vec<String> {
             }
         }
         let target = &action["RedirectConfig"]["Port"];
-        let answers = |port: &Value| listeners.iter().any(|other| other["Port"].to_string() == text(port));
+        let answers = |port: &Value| listeners.iter().any(|other| other["Port"].as_u64() == text(port).parse().ok());
         if action["Type"] == "redirect" && !answers(target) {
             found.push(format!("the listener on {port} redirects to {target}, where nobody listens"));
         }

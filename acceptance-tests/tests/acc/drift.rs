@@ -118,7 +118,7 @@ fn of_listeners() -> Vec<Mutation> {
             by.act(BROADCASTER, by.forward(&[(API, 1)]));
         }),
         mutation("the API leads to both", "topology.listeners", |by| {
-            by.act(API, by.forward(&[(API, 1), (BROADCASTER, 1)]))
+            by.act(API, by.forward(&[(API, 1), (BROADCASTER, 1)]));
         }),
         mutation("the API leads to both, its own at weight 0", "topology.listeners", |by| {
             by.act(API, by.forward(&[(API, 0), (BROADCASTER, 1)]));
