@@ -6,6 +6,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::{Purpose, plan};
 use crate::stack::step::{Change, Plan, When};
@@ -168,7 +169,8 @@ fn bring(world: &mut World, to: &Shape, purpose: Purpose, order: &mut Order) -> 
 }
 
 fn settings() -> ProptestConfig {
-    ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() }
+    // The same graphs in every run, so that a failure is seen again; other numbers try others.
+    ProptestConfig { cases: 1500, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() }
 }
 
 proptest! {
