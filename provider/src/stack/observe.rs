@@ -538,7 +538,7 @@ impl Sorter<'_> {
     }
 
     fn role(&self, id: &str, tags: &Tags) -> Option<&'static str> {
-        self.sought.known.get(id).copied().or_else(|| self.role_tag(tags))
+        self.role_tag(tags).or_else(|| self.sought.known.get(id).copied())
     }
 
     fn role_tag(&self, tags: &Tags) -> Option<&'static str> {
