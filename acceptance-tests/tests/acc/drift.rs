@@ -123,6 +123,7 @@ fn of_listeners() -> Vec<Mutation> {
         mutation("the API leads to both, its own at weight 0", "topology.listeners", |by| {
             by.act(API, by.forward(&[(API, 0), (BROADCASTER, 1)]));
         }),
+        mutation("the API leads nowhere", "topology.listeners", |by| by.act(API, by.forward(&[(API, 0)]))),
         mutation("the API leads to a group of somebody else's", "topology.listeners", |by| {
             by.act(API, by.forward(&[(FOREIGN, 1)]));
         }),
@@ -204,6 +205,10 @@ fn of_target_groups() -> Vec<Mutation> {
                 by.target("deregister_targets", port, 0);
             }
         }),
+        mutation("an instance on another port, too", "topology.target_groups", |by| {
+            by.target_on_port("register_targets", API, 0, 8080);
+        }),
+        mutation("a target group's role", "tags_all", |by| by.tag(&by.group(API), "codestream:role", "broadcaster")),
         mutation("no group and no listener", "topology.target_groups", |by| {
             let group = by.group(API);
             by.delete_listener(API);
@@ -286,6 +291,7 @@ fn of_network_and_names() -> Vec<Mutation> {
         mutation("a record elsewhere", "dns_record", |by| {
             by.record("UPSERT", "elsewhere.us-east-1.elb.amazonaws.com", false);
         }),
+        mutation("a record that is no alias", "dns_record", |by| by.plain_record("192.0.2.1")),
         mutation("a record with its target's health", "dns_record.evaluate_target_health", |by| {
             by.record("UPSERT", &by.dns_name(), true);
         }),

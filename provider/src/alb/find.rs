@@ -97,6 +97,8 @@ pub(crate) async fn find_known(
     add_records(&mut sought.records, kept, true);
     add_records(&mut sought.records, keys(Config::parse(state).as_ref()), true);
     if let Some(wanted) = wanted {
+        // The VPC may have got another block since it was asked.
+        sought.vpc = VpcInfo { id: sought.vpc.id, ..VpcInfo::default() };
         add_records(&mut sought.records, keys(Some(wanted)), false);
         if sought.rules_in.is_none() {
             sought.rules_in.clone_from(&wanted.instance_security_group_id);

@@ -67,7 +67,7 @@ fn action_value(action: &Action) -> Value {
         other => other.to_string(),
     };
     match action {
-        Action::Forward(weights) if weights.len() == 1 => {
+        Action::Forward(weights) if weights.values().eq(&[1]) => {
             weights.keys().map(name).map(|name| text(&name)).collect::<Vec<_>>().remove(0)
         }
         Action::Forward(weights) => {

@@ -168,6 +168,14 @@ pub(crate) struct TargetHealth {
     pub description: Option<String>,
 }
 
+impl TargetHealth {
+    /// What a group of this port knows the target as: the instance, and its port when that is another than the group's
+    /// (`i-0123456789abcdef0:8080`).
+    pub(crate) fn registration(&self, group_port: u16) -> String {
+        if self.port == group_port { self.id.clone() } else { format!("{}:{}", self.id, self.port) }
+    }
+}
+
 /// What a listener does with a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ActionInfo {
@@ -499,8 +507,8 @@ pub(crate) trait Aws: Send + Sync {
     async fn delete_target_group(&self, arn: &str) -> Result<()>;
     /// `elasticloadbalancing:RegisterTargets`, on the group's own port.
     async fn register_targets(&self, arn: &str, instance_ids: &BTreeSet<String>) -> Result<()>;
-    /// `elasticloadbalancing:DeregisterTargets`
-    async fn deregister_targets(&self, arn: &str, instance_ids: &BTreeSet<String>) -> Result<()>;
+    /// `elasticloadbalancing:DeregisterTargets`, by [`TargetHealth::registration`].
+    async fn deregister_targets(&self, arn: &str, registrations: &BTreeSet<String>) -> Result<()>;
     /// `elasticloadbalancing:DescribeTargetHealth`
     async fn target_health(&self, arn: &str) -> Result<Vec<TargetHealth>>;
 

@@ -404,7 +404,9 @@ impl Sorter<'_> {
     fn sort_target_groups(&mut self) {
         for group in &self.answers.groups {
             let tags = self.tags_of(&group.arn);
-            let role = self.role(&group.arn, &tags).or_else(|| self.role_by_listener(&group.arn));
+            // Unlike a listener, a target group never changes its role: what the state says holds, whatever its tag.
+            let known = self.sought.known.get(&group.arn).copied();
+            let role = known.or_else(|| self.role_tag(&tags)).or_else(|| self.role_by_listener(&group.arn));
             let adopted = self.sought.adopt && role.is_some();
             let node = Node::TargetGroup(TargetGroup {
                 role: role.unwrap_or(""),
@@ -420,7 +422,7 @@ impl Sorter<'_> {
                 targets: self
                     .health_of(&group.arn)
                     .filter(|target| registered(target))
-                    .map(|target| Ref::Known(target.id.clone()))
+                    .map(|target| Ref::Known(target.registration(group.port)))
                     .collect(),
             });
             let id = NodeId::TargetGroup(group.name.clone());
@@ -507,27 +509,26 @@ impl Sorter<'_> {
         for (sought, found) in self.sought.records.iter().zip(&self.answers.records) {
             let SoughtRecord { zone_id, name, kind, .. } = sought.clone();
             let id = NodeId::Record(RecordId { kind, zone_id, name });
-            let Some(RecordInfo::Alias(alias)) = found else {
-                if found.is_some() {
-                    self.found.taken.insert(id, Taken { id: sought.name.clone(), finished: false });
-                }
-                continue;
+            let (target, evaluate_target_health) = match found {
+                Some(RecordInfo::Alias(alias)) => (alias.target.clone(), alias.evaluate_target_health),
+                // Whatever has taken the place of an alias does not lead to the load balancer.
+                Some(RecordInfo::Other) => (String::new(), false),
+                None => continue,
             };
-            let target = alias.target.strip_prefix("dualstack.").unwrap_or(&alias.target);
+            let leads_to = target.strip_prefix("dualstack.").unwrap_or(&target);
             let facts = self.found.observed.load_balancer.as_ref();
             let dns_name = facts.map_or(&self.sought.dns_name, |facts| &facts.dns_name);
-            let ours = !dns_name.is_empty() && dns_name.to_lowercase() == target;
+            let ours = !dns_name.is_empty() && dns_name.to_lowercase() == leads_to;
             if !ours && !sought.known {
                 self.found.taken.insert(id, Taken { id: sought.name.clone(), finished: false });
                 continue;
             }
-            let target = if ours { Ref::Of(NodeId::LoadBalancer) } else { Ref::Known(alias.target.clone()) };
             let node = Node::Record(Record {
                 zone_id: sought.zone_id.clone(),
                 name: sought.name.clone(),
                 kind: sought.kind,
-                evaluate_target_health: alias.evaluate_target_health,
-                target,
+                evaluate_target_health,
+                target: if ours { Ref::Of(NodeId::LoadBalancer) } else { Ref::Known(target) },
             });
             self.found.observed.nodes.insert(id, Existing { id: String::new(), node, tags: Tags::new() });
         }
@@ -610,11 +611,11 @@ fn groups_of(action: &ActionInfo) -> impl Iterator<Item = &String> {
     weights.iter().map(|(arn, _)| arn)
 }
 
-/// An action in the engine's terms. A group that is forwarded to alone has weight 1, whatever AWS says.
+/// An action in the engine's terms. A group that alone gets everything has weight 1, whatever AWS says.
 fn action(info: &ActionInfo) -> Action {
     match info {
         ActionInfo::Forward(weights) => match weights.as_slice() {
-            [(arn, _)] => Action::forward(Ref::Known(arn.clone())),
+            [(arn, weight)] if *weight > 0 => Action::forward(Ref::Known(arn.clone())),
             several => {
                 Action::Forward(several.iter().map(|(arn, weight)| (Ref::Known(arn.clone()), *weight)).collect())
             }

@@ -103,6 +103,12 @@ impl Hands<'_> {
         self.elb(operation, json!({ "TargetGroupArn": self.group(port), "Targets": [target] }));
     }
 
+    /// Registers an instance on a port of its own, or deregisters it.
+    pub(super) fn target_on_port(&self, operation: &str, port: u16, instance: usize, own: u16) {
+        let target = json!({ "Id": self.0.seed().instance_ids[instance], "Port": own });
+        self.elb(operation, json!({ "TargetGroupArn": self.group(port), "Targets": [target] }));
+    }
+
     pub(super) fn tag(&self, arn: &Value, key: &str, value: &str) {
         self.elb("add_tags", json!({ "ResourceArns": [arn], "Tags": [{ "Key": key, "Value": value }] }));
     }
@@ -150,9 +156,19 @@ impl Hands<'_> {
         let seed = self.0.seed();
         let zone = &stack::load_balancer(self.0)["CanonicalHostedZoneId"];
         let alias = json!({ "HostedZoneId": zone, "DNSName": target, "EvaluateTargetHealth": evaluate });
-        let set = json!({ "Name": seed.hostname, "Type": "A", "AliasTarget": alias });
+        self.change_record(action, &json!({ "Name": seed.hostname, "Type": "A", "AliasTarget": alias }));
+    }
+
+    /// Puts an address in the place of the stack's alias record.
+    pub(super) fn plain_record(&self, address: &str) {
+        let records = json!([{ "Value": address }]);
+        let set = json!({ "Name": self.0.seed().hostname, "Type": "A", "TTL": 60, "ResourceRecords": records });
+        self.change_record("UPSERT", &set);
+    }
+
+    fn change_record(&self, action: &str, set: &Value) {
         let batch = json!({ "Changes": [{ "Action": action, "ResourceRecordSet": set }] });
-        let params = json!({ "HostedZoneId": seed.zone_id, "ChangeBatch": batch });
+        let params = json!({ "HostedZoneId": self.0.seed().zone_id, "ChangeBatch": batch });
         self.0.call("route53", "change_resource_record_sets", params);
     }
 

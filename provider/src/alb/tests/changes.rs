@@ -1,5 +1,6 @@
 //! Changes: what AWS sees during one, in which order things happen, and what a bad end leaves.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -12,7 +13,7 @@ use super::{
     http, https, hurry, inhabited, operation, outage, picture, settle,
 };
 use crate::aws::fake::{FakeAws, Fault, Rule, Verdict, cert_arn};
-use crate::aws::{LoadBalancerState, Tags};
+use crate::aws::{LoadBalancerState, Peer, Tags};
 
 /// A change that needs another target group for the API.
 fn other_port() -> Json {
@@ -359,13 +360,37 @@ async fn a_vpc_with_ipv6_and_several_blocks_leaves_nothing_to_do() {
     let whole = picture(&core);
     // Of the egress rules that stand for the VPC, one goes: the others must outlive its repair.
     for group in core.aws.state().security_groups.values_mut() {
-        let second = crate::aws::Peer::Cidr("10.2.0.0/16".to_owned());
+        let second = Peer::Cidr("10.2.0.0/16".to_owned());
         group.rules.retain(|_, (rule, _)| rule.peer != second);
     }
     assert_ne!(core.changes(&config).await, Vec::<String>::new());
     core.apply(Some(&config)).await.succeeded();
     assert_eq!(core.changes(&config).await, Vec::<String>::new());
     assert_eq!(picture(&core), whole);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_that_the_vpc_got_since_is_let_in_by_the_next_change() {
+    let mut core = built(&http()).await;
+    for vpc in core.aws.state().vpcs.values_mut() {
+        vpc.cidr_blocks.insert("10.9.0.0/16".to_owned());
+    }
+    let config = configuration(&change(http(), &json!({"idle_timeout": 90})));
+    core.apply(Some(&config)).await.succeeded();
+    let ports: BTreeSet<i64> = {
+        let state = core.aws.state();
+        let ours = state
+            .security_groups
+            .values()
+            .filter(|group| group.tags.get("codestream:stack").is_some_and(|name| name == STACK));
+        let rules = ours.flat_map(|group| group.rules.values());
+        rules
+            .filter(|(rule, _)| rule.peer == Peer::Cidr("10.9.0.0/16".to_owned()))
+            .map(|(rule, _)| rule.from_port)
+            .collect()
+    };
+    assert_eq!(ports, BTreeSet::from([80, 12080]));
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

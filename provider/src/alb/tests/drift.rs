@@ -183,6 +183,10 @@ fn of_listeners() -> Vec<Mutation> {
             let groups = ["api", "broadcaster"].map(|role| (arn_of(state, role), 1));
             listener(state, 443).settings.action = ActionInfo::Forward(groups.into());
         }),
+        mutation("the API leads nowhere", "topology.listeners", |state| {
+            let api = arn_of(state, "api");
+            listener(state, 443).settings.action = ActionInfo::Forward(vec![(api, 0)]);
+        }),
         mutation("the API redirects", "topology.listeners", |state| {
             let (protocol, port, status) = ("HTTPS".to_owned(), "12443".to_owned(), "HTTP_301".to_owned());
             listener(state, 443).settings.action = ActionInfo::Redirect { protocol, port, status };
@@ -251,6 +255,15 @@ fn of_target_groups() -> Vec<Mutation> {
             register(group(state, "api"), "i-2");
             register(group(state, "broadcaster"), "i-2");
         }),
+        mutation("an instance on another port, too", "topology.target_groups", |state| {
+            group(state, "api").targets.insert(("i-1".to_owned(), 8080), Target::default());
+        }),
+        mutation("an instance on another port instead", "topology.target_groups", |state| {
+            group(state, "api").targets = [(("i-1".to_owned(), 8080), Target::default())].into();
+        }),
+        mutation("a target group's role", "tags_all", |state| {
+            group(state, "api").tags.insert("codestream:role".to_owned(), "broadcaster".to_owned());
+        }),
         mutation("a target group's tag", "tags", |state| {
             group(state, "api").tags.insert("team".to_owned(), "two".to_owned());
         }),
@@ -287,6 +300,11 @@ fn of_the_rest() -> Vec<Mutation> {
                 if let RecordInfo::Alias(alias) = record {
                     alias.target = "elsewhere.example.com".to_owned();
                 }
+            }
+        }),
+        mutation("a record that is no alias", "dns_record", |state| {
+            for record in state.records.values_mut() {
+                *record = RecordInfo::Other;
             }
         }),
         mutation("a record with its target's health", "dns_record.evaluate_target_health", |state| {

@@ -109,8 +109,8 @@ impl Aws for FakeAws {
     async fn register_targets(&self, arn: &str, instance_ids: &BTreeSet<String>) -> Result<()> {
         self.call("elasticloadbalancing:RegisterTargets", arn, |state| state.register_targets(arn, instance_ids)).await
     }
-    async fn deregister_targets(&self, arn: &str, instance_ids: &BTreeSet<String>) -> Result<()> {
-        self.call("elasticloadbalancing:DeregisterTargets", arn, |state| state.deregister_targets(arn, instance_ids))
+    async fn deregister_targets(&self, arn: &str, registrations: &BTreeSet<String>) -> Result<()> {
+        self.call("elasticloadbalancing:DeregisterTargets", arn, |state| state.deregister_targets(arn, registrations))
             .await
     }
     async fn target_health(&self, arn: &str) -> Result<Vec<TargetHealth>> {

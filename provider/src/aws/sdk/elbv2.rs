@@ -207,16 +207,21 @@ pub(super) async fn register_targets(client: &Client, arn: &str, instance_ids: &
     Ok(())
 }
 
-pub(super) async fn deregister_targets(client: &Client, arn: &str, instance_ids: &BTreeSet<String>) -> Result<()> {
-    for chunk in chunks(instance_ids, TARGETS_PER_CALL) {
+pub(super) async fn deregister_targets(client: &Client, arn: &str, registrations: &BTreeSet<String>) -> Result<()> {
+    for chunk in chunks(registrations, TARGETS_PER_CALL) {
         let request = client.deregister_targets().target_group_arn(arn).set_targets(Some(targets(chunk)));
         request.send().await.map_err(error("elasticloadbalancing:DeregisterTargets"))?;
     }
     Ok(())
 }
 
-fn targets(instance_ids: Vec<String>) -> Vec<TargetDescription> {
-    instance_ids.into_iter().map(|id| TargetDescription::builder().id(id).build()).collect()
+/// Targets by what their group knows them as: see [`TargetHealth::registration`].
+fn targets(registrations: Vec<String>) -> Vec<TargetDescription> {
+    let target = |registration: String| {
+        let (id, port) = registration.split_once(':').unwrap_or((&registration, ""));
+        TargetDescription::builder().id(id).set_port(port.parse().ok()).build()
+    };
+    registrations.into_iter().map(target).collect()
 }
 
 pub(super) async fn target_health(client: &Client, arn: &str) -> Result<Vec<TargetHealth>> {

@@ -74,10 +74,8 @@ impl Planner<'_> {
         if self.purpose == Purpose::Create || there.difference(&wanted.targets).next().is_some() {
             let health = self.observed.health.get(id);
             let healthy = |target: &&Ref| {
-                health
-                    .into_iter()
-                    .flatten()
-                    .any(|known| **target == Ref::Known(known.id.clone()) && known.state == "healthy")
+                let mut known = health.into_iter().flatten().filter(|known| known.state == "healthy");
+                known.any(|known| **target == Ref::Known(known.registration(wanted.port)))
             };
             targets.extend(wanted.targets.iter().filter(|target| !healthy(target)).cloned());
         }
@@ -115,9 +113,11 @@ impl Planner<'_> {
 
     /// Drains a group that no listener sends traffic to after the steps in `unused`: the last of its steps.
     pub(super) fn drain(&mut self, id: &NodeId, unused: BTreeSet<StepId>) -> BTreeSet<StepId> {
-        let targets = self.observed.target_group(id).map(|group| group.targets.clone()).unwrap_or_default();
+        let Some(group) = self.observed.target_group(id) else { return unused };
+        let targets = group.targets.clone();
         let health = self.observed.health.get(id).into_iter().flatten();
-        let draining = health.filter(|target| target.state == "draining").map(|target| Ref::Known(target.id.clone()));
+        let draining = health.filter(|target| target.state == "draining");
+        let draining = draining.map(|target| Ref::Known(target.registration(group.port)));
         let leaving: BTreeSet<Ref> = targets.iter().cloned().chain(draining).collect();
         if leaving.is_empty() {
             return unused;

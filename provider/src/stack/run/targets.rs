@@ -12,10 +12,11 @@ impl Run<'_> {
     pub(super) async fn look_for_health(&self, targets: &BTreeSet<Ref>) -> Result<Output, StepError> {
         let wanted = self.ids(targets)?;
         let health = self.aws().target_health(self.id()?).await?;
-        let missing = wanted.iter().filter(|id| !health.iter().any(|target| target.id == **id));
+        let known = |target: &TargetHealth| target.registration(self.group_port());
+        let missing = wanted.iter().filter(|id| !health.iter().any(|target| known(target) == **id));
         let mut waiting: Vec<TargetHealth> = missing.map(|id| not_registered(id)).collect();
-        waiting
-            .extend(health.iter().filter(|target| wanted.contains(&target.id) && target.state != "healthy").cloned());
+        let registered = health.iter().filter(|target| wanted.contains(&known(target)));
+        waiting.extend(registered.filter(|target| target.state != "healthy").cloned());
         if waiting.is_empty() {
             Ok(Output::Health(health))
         } else if waiting.iter().any(hopeless) {
@@ -31,13 +32,18 @@ impl Run<'_> {
         let health = self.aws().target_health(self.id()?).await?;
         let draining: Vec<&str> = health
             .iter()
-            .filter(|target| leaving.contains(&target.id) && target.state == "draining")
+            .filter(|target| leaving.contains(&target.registration(self.group_port())) && target.state == "draining")
             .map(|target| target.id.as_str())
             .collect();
         if draining.is_empty() {
             return Ok(());
         }
         Err(StepError::Waiting(format!("{} still drains {}", self.step.node, draining.join(", "))))
+    }
+
+    /// The port of the step's own target group.
+    fn group_port(&self) -> u16 {
+        self.observed.target_group(&self.step.node).map_or(0, |group| group.port)
     }
 
     /// Whether an instance among the targets is still starting, so that AWS will take it soon.
