@@ -111,7 +111,7 @@ pub(super) fn rule_info(of: &Rule) -> ListenerRuleInfo {
 fn action_info(actions: &[Action]) -> ActionInfo {
     if let [action] = actions {
         match (action.r#type(), action.redirect_config()) {
-            (Some(ActionTypeEnum::Forward), _) => return ActionInfo::Forward(canonical(forward_groups(action))),
+            (Some(ActionTypeEnum::Forward), _) => return ActionInfo::Forward(forward_groups(action)),
             (Some(ActionTypeEnum::Redirect), Some(redirect)) if keeps_the_url(redirect) => {
                 return ActionInfo::Redirect {
                     protocol: redirect.protocol().unwrap_or("#{protocol}").to_owned(),
@@ -141,22 +141,14 @@ fn forward_groups(action: &Action) -> Vec<(String, i64)> {
     groups.iter().map(|group| (text(group.target_group_arn()), group.weight().map_or(1, i64::from))).collect()
 }
 
-/// The weight of a group that is alone says nothing; AWS shows it as any number or none.
-fn canonical(mut groups: Vec<(String, i64)>) -> Vec<(String, i64)> {
-    if let [(_, weight)] = groups.as_mut_slice() {
-        *weight = 1;
-    }
-    groups
-}
-
 /// The action as AWS takes it. It refuses an `Other`, which lacks what that does.
 pub(super) fn action(info: &ActionInfo) -> Action {
     match info {
         ActionInfo::Forward(groups) => {
-            let tuple = |(arn, weight): (String, i64)| {
-                TargetGroupTuple::builder().target_group_arn(arn).weight(int(weight)).build()
+            let tuple = |(arn, weight): &(String, i64)| {
+                TargetGroupTuple::builder().target_group_arn(arn).weight(int(*weight)).build()
             };
-            let groups = canonical(groups.clone()).into_iter().map(tuple).collect();
+            let groups = groups.iter().map(tuple).collect();
             let config = ForwardActionConfig::builder().set_target_groups(Some(groups)).build();
             Action::builder().r#type(ActionTypeEnum::Forward).forward_config(config).build()
         }
@@ -196,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn one_target_group_reads_the_same_however_aws_shows_it() {
-        let expected = ActionInfo::Forward(vec![("a".to_owned(), 1)]);
-        for action in [
-            forward().target_group_arn("a").build(),
-            forward().target_group_arn("a").forward_config(weighted(&[("a", Some(100))])).build(),
-            forward().forward_config(weighted(&[("a", None)])).build(),
+    fn a_target_group_is_read_with_its_weight_wherever_aws_shows_it() {
+        for (action, weight) in [
+            (forward().target_group_arn("a").build(), 1),
+            (forward().target_group_arn("a").forward_config(weighted(&[("a", Some(100))])).build(), 100),
+            (forward().forward_config(weighted(&[("a", None)])).build(), 1),
+            (forward().forward_config(weighted(&[("a", Some(0))])).build(), 0),
         ] {
-            assert_eq!(action_info(&[action]), expected);
+            assert_eq!(action_info(&[action]), ActionInfo::Forward(vec![("a".to_owned(), weight)]));
         }
     }
 
