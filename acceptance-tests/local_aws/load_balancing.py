@@ -396,8 +396,16 @@ def register(original: Any, self: Any, arguments: dict[str, Any]) -> None:
 
 @replaces(models.FakeTargetGroup)
 def deregister(original: Any, self: Any, arguments: dict[str, Any]) -> None:
-    """Deregistering what is not registered is no error. Only a target that was in use has connections to drain."""
-    known = [target for target in arguments["targets"] if target["Id"] in self.targets]
+    """Deregistering what is not registered is no error. Only a target that was in use has connections to drain.
+
+    moto knows one registration of an instance, the last: one on another port is gone by then.
+    """
+
+    def is_known(target: dict[str, Any]) -> bool:
+        registered = self.targets.get(target["Id"])
+        return registered is not None and int(registered["Port"]) == int(target.get("Port", self.port))
+
+    known = [target for target in arguments["targets"] if is_known(target)]
     original(self, known)
     if not self.load_balancer_arns:
         for target in known:
