@@ -58,7 +58,6 @@ use private::Private;
 /// The resource type `codestream_alb`.
 pub(crate) struct Alb {
     settings: Shared,
-    schema: Schema,
     identity: Schema,
     /// The load balancers that this process has refreshed.
     read: Mutex<BTreeSet<String>>,
@@ -67,7 +66,7 @@ pub(crate) struct Alb {
 impl Alb {
     /// The resource type, with the provider's settings.
     pub(crate) fn new(settings: Shared) -> Self {
-        Self { settings, schema: schema::schema(), identity: schema::identity_schema(), read: Mutex::default() }
+        Self { settings, identity: schema::identity_schema(), read: Mutex::default() }
     }
 
     /// AWS, when the provider is configured.
@@ -132,7 +131,7 @@ impl Resource for Alb {
     }
 
     fn schema(&self) -> &Schema {
-        &self.schema
+        schema::schema()
     }
 
     fn identity_schema(&self) -> Option<&Schema> {
@@ -207,11 +206,11 @@ impl Resource for Alb {
                 ),
             ));
         };
-        Ok(take_over::imported(&self.schema, &info.arn, &info.name, &info.vpc_id))
+        Ok(take_over::imported(&info.arn, &info.name, &info.vpc_id))
     }
 
     async fn move_state(&self, request: MoveRequest) -> Result<Imported, Diagnostics> {
-        take_over::moved(&self.schema, &request)
+        take_over::moved(&request)
     }
 }
 

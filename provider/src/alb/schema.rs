@@ -4,6 +4,7 @@
 //! put in by `resolve`.
 
 use std::ops::RangeInclusive;
+use std::sync::LazyLock;
 
 use tfplugin::schema::{Attribute, Check, Schema};
 use tfplugin::value::Value;
@@ -65,16 +66,18 @@ pub(crate) fn default_deregistration_delay(role: Role) -> i64 {
     }
 }
 
-/// The resource.
-pub(crate) fn schema() -> Schema {
-    let attributes =
-        [network(), tls(), access(), endpoints(), behaviour(), logs_and_dns(), operation(), results()].concat();
-    Schema::new(
-        "The whole load balancer of a CodeStream On-Prem host as one resource: an Application Load Balancer, a \
-         listener and a target group each for the API and for the WebSocket Broadcaster, a security group whose \
-         rules follow from the listeners, the registration of the host, and waiting until it really serves.",
-        attributes,
-    )
+/// The resource. Made once: every plan asks for it several times.
+pub(crate) fn schema() -> &'static Schema {
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+        let attributes = [network(), tls(), access(), endpoints(), behaviour(), logs_and_dns(), operation(), results()];
+        Schema::new(
+            "The whole load balancer of a CodeStream On-Prem host as one resource: an Application Load Balancer, a \
+             listener and a target group each for the API and for the WebSocket Broadcaster, a security group whose \
+             rules follow from the listeners, the registration of the host, and waiting until it really serves.",
+            attributes.into_iter().flatten().collect(),
+        )
+    });
+    &SCHEMA
 }
 
 /// What identifies one remotely.

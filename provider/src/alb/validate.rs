@@ -82,7 +82,7 @@ fn shown(value: &Value) -> String {
 }
 
 fn null_elements(config: &Value, _: &Value, found: &mut Diagnostics) {
-    for attribute in schema().attributes {
+    for attribute in &schema().attributes {
         let is_set = matches!(attribute.kind, Kind::Plain(Type::Set(_))) && attribute.mode != Mode::Computed;
         let name = attribute.name;
         if is_set && config.get(name).as_list().is_some_and(|elements| elements.contains(&Value::Null)) {
