@@ -3,8 +3,8 @@
 use tfplugin::diagnostics::Diagnostics;
 use tfplugin::provider::{Imported, MoveRequest};
 
-use super::private::Private;
 use super::schema::schema;
+use crate::resource::private::Private;
 
 /// The end of the AWS provider's address: Terraform and OpenTofu have it from different hosts.
 const AWS_PROVIDER: &str = "/hashicorp/aws";
