@@ -2,8 +2,9 @@
 
 The first line written is `{"port": n}`. After that every line read is a JSON object with an `account` and either
 `service`, `operation` and `params` (one AWS call, as boto3 spells it), or `configure` (see `settings.Settings`), or
-`seed`; every line written is `{"ok": answer}` or `{"error": {"code", "message"}}`. An account is any twelve digits:
-over HTTP, the header `x-moto-account-id` chooses it. When the parent dies, standard input ends and so do we.
+`data_plane` (see `data_plane.exchange`), or `seed`; every line written is `{"ok": answer}` or
+`{"error": {"code", "message"}}`. An account is any twelve digits: over HTTP, the header `x-moto-account-id` chooses it.
+When the parent dies, standard input ends and so do we.
 """
 
 import json
@@ -24,7 +25,7 @@ from botocore.exceptions import ClientError
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from . import caching, load_balancing, network, seed, settings  # noqa: F401  (the first three change moto)
+from . import caching, data_plane, load_balancing, network, seed, settings  # noqa: F401  (three of them change moto)
 
 
 class OneAtATime:
@@ -41,8 +42,8 @@ class OneAtATime:
 class Caller:
     """Makes AWS calls to this server in the account of the request at hand."""
 
-    def __init__(self, endpoint: str):
-        self.endpoint, self.account, self.clients = endpoint, "", {}
+    def __init__(self, endpoint: str, moto: threading.Lock):
+        self.endpoint, self.moto, self.account, self.clients = endpoint, moto, "", {}
 
     def client(self, service: str) -> Any:
         if service not in self.clients:
@@ -65,6 +66,9 @@ class Caller:
         self.account = request["account"]
         if "configure" in request:
             return settings.accounts[self.account].update(request["configure"])
+        if "data_plane" in request:
+            with self.moto:
+                return data_plane.exchange(self.account, request["data_plane"])
         if "seed" in request:
             return seed.seed(self.client, self.account)
         operation = getattr(self.client(request["service"]), request["operation"])
@@ -78,7 +82,7 @@ def main() -> None:
     application = OneAtATime(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    caller = Caller(f"http://127.0.0.1:{server.server_port}")
+    caller = Caller(f"http://127.0.0.1:{server.server_port}", application.lock)
     # Whatever a library prints must not end up among the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
     print(json.dumps({"port": server.server_port}), file=answers, flush=True)

@@ -5,6 +5,7 @@ The codes, messages and defaults are those of the Elastic Load Balancing API ref
 
 import re
 import time
+from itertools import count
 from typing import Any
 
 from moto.acm.models import acm_backends
@@ -46,6 +47,8 @@ TARGET_GROUP_ATTRIBUTES = {
     "stickiness.lb_cookie.duration_seconds": "86400",
 }
 NO_PUBLIC_IPV4 = "dualstack-without-public-ipv4"
+# Tells a registration from every other one, also of the same target: a data plane must not confuse their states.
+REGISTRATIONS = count(1)
 Backend = models.ELBv2Backend
 
 
@@ -391,12 +394,18 @@ def register(original: Any, self: Any, arguments: dict[str, Any]) -> None:
             seen = vars(self).get("describes", {})
             for event in ("initial", "draining"):
                 seen.pop((target["Id"], event), None)
+    known = self.deregistered_targets | self.targets
     original(self, **arguments)
+    for target in arguments["targets"]:
+        registered, before = self.targets[target["Id"]], known.get(target["Id"])
+        same = before is not None and str(before["Port"]) == str(registered["Port"])
+        registered["Registration"] = before["Registration"] if same else next(REGISTRATIONS)
 
 
 @replaces(models.FakeTargetGroup)
 def deregister(original: Any, self: Any, arguments: dict[str, Any]) -> None:
-    """Deregistering what is not registered is no error. Only a target that was in use has connections to drain.
+    """Deregistering what is not registered is no error. Only a target that was in use has connections to drain: a
+    data plane knows which were, without one those count whose group is in use now.
 
     moto knows one registration of an instance, the last: one on another port is gone by then.
     """
@@ -407,9 +416,28 @@ def deregister(original: Any, self: Any, arguments: dict[str, Any]) -> None:
 
     known = [target for target in arguments["targets"] if is_known(target)]
     original(self, known)
-    if not self.load_balancer_arns:
+    if accounts[self.account_id].target_states is None and not self.load_balancer_arns:
         for target in known:
             del self.deregistered_targets[target["Id"]]
+
+
+def unused(group: Any, target_id: str) -> str | None:
+    """Why a registered target gets neither requests nor health checks; `None` when it does."""
+    balancers = balancers_using(models.elbv2_backends[group.account_id][group.region_name], group.arn)
+    if not balancers:
+        return "Target group is not configured to receive traffic from the load balancer"
+    instance = group.ec2_backend.get_instance_by_id(target_id)
+    zones = {subnet.availability_zone for balancer in balancers for subnet in balancer.subnets}
+    if instance and instance.placement.zone not in zones:
+        return "Target is in an Availability Zone that is not enabled for the load balancer"
+    return None
+
+
+def drains(group: Any, target_id: str, settings: Any) -> bool:
+    """Whether a deregistered target has connections left. A data plane says when it has none, see `exchange`."""
+    if settings.target_states is not None:
+        return True
+    return not passed_describes(group, target_id, "draining", settings.draining_describes)
 
 
 @replaces(models.FakeTargetGroup)
@@ -418,7 +446,7 @@ def health_for(original: Any, self: Any, arguments: dict[str, Any]) -> Any:
     target, settings = arguments["target"], accounts[self.account_id]
     target_id = target["Id"]
     if target_id in self.deregistered_targets and target_id not in self.targets:
-        if not passed_describes(self, target_id, "draining", settings.draining_describes):
+        if drains(self, target_id, settings):
             text = "Target deregistration is in progress"
             return status(self, target, "draining", "Target.DeregistrationInProgress", text)
         del self.deregistered_targets[target_id]
@@ -426,17 +454,15 @@ def health_for(original: Any, self: Any, arguments: dict[str, Any]) -> Any:
     if health.status != "healthy":
         return health
     registered = self.targets[target_id]
-    balancers = balancers_using(models.elbv2_backends[self.account_id][self.region_name], self.arn)
-    if not balancers:
-        text = "Target group is not configured to receive traffic from the load balancer"
+    text = unused(self, target_id)
+    if text:
         return status(self, registered, "unused", "Target.NotInUse", text)
-    instance = self.ec2_backend.get_instance_by_id(target_id)
-    zones = {subnet.availability_zone for balancer in balancers for subnet in balancer.subnets}
-    if instance and instance.placement.zone not in zones:
-        text = "Target is in an Availability Zone that is not enabled for the load balancer"
-        return status(self, registered, "unused", "Target.NotInUse", text)
+    initial = ("initial", "Elb.InitialHealthChecking", "Initial health checks in progress")
+    if settings.target_states is not None:
+        said = settings.target_states.get(str(registered["Registration"]))
+        return status(self, registered, *(said or initial))
     if not passed_describes(self, target_id, "initial", settings.initial_describes):
-        return status(self, registered, "initial", "Elb.InitialHealthChecking", "Initial health checks in progress")
+        return status(self, registered, *initial)
     forced = settings.health.get(f"{target_id}:{registered['Port']}") or settings.health.get(target_id)
     if forced:
         return status(self, registered, forced["state"], forced.get("reason"), forced.get("description"))

@@ -23,6 +23,9 @@ class Settings:
     deleting_describes: int = 1
     # `i-...` or `i-...:port` -> {"state", "reason", "description"}: what a registered target reports once checked.
     health: dict[str, dict[str, str]] = field(default_factory=dict)
+    # Once a data plane serves the account: the number of a registration -> (state, reason, description), in place of
+    # all the settings above that concern targets.
+    target_states: dict[str, tuple[str, str | None, str | None]] | None = None
 
     def update(self, values: dict[str, Any]) -> None:
         """Sets the named fields; a name that is no setting is an error."""
