@@ -5,23 +5,34 @@
 //!                                 test ---- looks, and changes things behind the provider's back ----^
 //! ```
 //!
+//! [`DataPlane`] makes the load balancers of the local AWS serve, for tests with [`Client`]s and a [`Host`].
+//!
 //! Every test works in an AWS account of its own ([`Account`]) on one server per test process, so tests neither
 //! collide nor wait for one another.
 #![allow(clippy::expect_used, clippy::panic, reason = "a step of a test that fails is a failed test")]
 
+mod background;
 mod calls;
+mod client;
+mod data_plane;
 mod faults;
+mod host;
 mod local_aws;
 mod proxy;
 mod terraform;
+mod tls;
 mod tools;
 
+pub use background::runtime;
 pub use calls::Call;
+pub use client::{Answer, Client, Site, Socket};
+pub use data_plane::DataPlane;
 pub use faults::{Fault, Rule};
+pub use host::Host;
 pub use local_aws::{Account, AwsError, Seed};
 pub use proxy::Proxy;
 pub use terraform::{Output, Workspace};
-pub use tools::{Cli, Failure, Result, aws_provider_mirror, provider};
+pub use tools::{Cli, Failure, Result, aws_provider_mirror, haproxy, provider};
 
 /// Runs a test once with every CLI on this machine, each time in a fresh account and an empty workspace.
 ///

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -54,6 +54,9 @@ pub struct AwsError {
     /// AWS's words.
     pub message: String,
 }
+
+/// How a data plane says how targets are, and learns what to serve.
+pub(crate) type Exchange = Arc<dyn Fn(&Value) -> Result<Value> + Send + Sync>;
 
 /// An AWS account of a test's own, with a proxy before it for the provider.
 pub struct Account {
@@ -132,6 +135,15 @@ impl Account {
         let request = json!({ "account": self.seed.account, "configure": settings });
         let answer = self.server.ask(&request).expect("the local AWS runs");
         answer.expect("a setting that exists");
+    }
+
+    /// The account's end of `exchange` in `local_aws/data_plane.py`. It blocks.
+    pub(crate) fn exchange(&self) -> Exchange {
+        let (server, account) = (self.server, self.seed.account.clone());
+        Arc::new(move |report: &Value| -> Result<Value> {
+            let answer = server.ask(&json!({ "account": account, "data_plane": report }))?;
+            answer.map_err(|AwsError { code, message }| Failure::new(format!("data plane: {code}: {message}")))
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
@@ -14,9 +14,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, Version, client, server};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinHandle;
 
+use crate::background::{Task, locked, runtime};
 use crate::calls::{self, Call};
 use crate::faults::{Fault, Rule};
 use crate::tools::{Failure, Result};
@@ -25,7 +24,7 @@ use crate::tools::{Failure, Result};
 pub struct Proxy {
     address: SocketAddr,
     state: Arc<State>,
-    listener: JoinHandle<()>,
+    _listener: Task,
 }
 
 struct State {
@@ -77,8 +76,8 @@ impl Proxy {
             rules: Mutex::default(),
             log: Mutex::default(),
         });
-        let listener = runtime().spawn(accept(listener, Arc::clone(&state)));
-        Ok(Self { address, state, listener })
+        let listener = Task::spawn(accept(listener, Arc::clone(&state)));
+        Ok(Self { address, state, _listener: listener })
     }
 
     /// The endpoint to give to an AWS client.
@@ -128,24 +127,6 @@ impl Proxy {
     pub fn clear_calls(&self) {
         locked(&self.state.log).calls.clear();
     }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.listener.abort();
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// One runtime for all proxies of this process, beside the tests, which wait for programs and are not async.
-fn runtime() -> &'static Runtime {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| {
-        Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads for the proxies")
-    })
 }
 
 async fn accept(listener: TcpListener, state: Arc<State>) {

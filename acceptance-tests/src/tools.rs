@@ -72,6 +72,18 @@ impl Cli {
     }
 }
 
+/// HAProxy, which Debian installs where not everybody looks.
+///
+/// # Errors
+///
+/// When it is not on this machine.
+pub fn haproxy() -> Result<PathBuf> {
+    let elsewhere = || Some(PathBuf::from("/usr/sbin/haproxy")).filter(|file| file.is_file());
+    find("haproxy").or_else(elsewhere).ok_or_else(|| {
+        Failure::new("`haproxy` is neither on the PATH nor in /usr/sbin (on Debian: apt-get install haproxy)")
+    })
+}
+
 fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())

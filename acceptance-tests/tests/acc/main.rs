@@ -16,6 +16,7 @@ mod plugin;
 mod policy;
 mod stack;
 mod takeover;
+mod traffic;
 mod unknown_list;
 mod unknowns;
 mod update;
