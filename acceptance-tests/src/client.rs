@@ -177,11 +177,6 @@ impl Socket {
         .await
     }
 
-    /// Waits until the other side ends the connection.
-    pub async fn ended(&mut self) {
-        while let Some(Ok(_)) = self.0.next().await {}
-    }
-
     /// Says goodbye, and ends the connection.
     ///
     /// # Errors

@@ -56,7 +56,7 @@ impl Haproxy {
         let mut command = Command::new(&self.program);
         command.arg("-db").arg("-f").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
         if let Some(old) = self.running.last() {
-            command.arg("-x").arg(&old.socket).args(["-sf", &old.child.id().to_string()]);
+            command.arg("-x").arg(&old.socket).arg("-sf").arg(old.child.id().to_string());
         }
         let child = command.spawn().map_err(Failure::during("starting HAProxy"))?;
         let mut generation = Generation { child, socket };

@@ -244,7 +244,7 @@ impl Plane {
         let sites = surroundings.sites;
         if configuration != self.loaded {
             // Who finds a port closed can tell that its listener went first.
-            locked(&self.shared.sites).retain(|key, site| sites.get(key) == Some(site));
+            locked(&self.shared.sites).retain(|key, site| sites.get(key) == Some(&*site));
             self.haproxy.load(&configuration).await?;
             self.loaded = configuration;
         }

@@ -146,6 +146,7 @@ fn demo(aws: &Account, workspace: &Workspace, example: &str) {
     let mut values = json!({
         "subnet_ids": seed.public_subnet_ids[..2],
         "instance_ids": seed.instance_ids[..1],
+        "client_cidr_blocks": ["198.51.100.0/24"],
         "instance_cidr_blocks": [format!("{}/32", seed.nat_public_ip)],
     });
     if example.ends_with("https") {

@@ -271,8 +271,8 @@ fn from_http_to_https_no_request_fails_and_web_sockets_end_only_with_the_deregis
         // Half of the clients move to the new port when it serves, the others stay as long as they can.
         let clients: Vec<_> = (0..8)
             .map(|number| {
-                let stay = Connected::stay(plane, [12080, 12443], number % 2 == 0, stopped);
-                scope.spawn(move || runtime().block_on(stay))
+                let ports = [12080, 12443];
+                scope.spawn(move || runtime().block_on(Connected::stay(plane, ports, number % 2 == 0, stopped)))
             })
             .collect();
         let stopping = Stop(&stop);
@@ -282,7 +282,9 @@ fn from_http_to_https_no_request_fails_and_web_sockets_end_only_with_the_deregis
             eventually("the old ports are closed", async || {
                 [80, 12080].iter().all(|port| plane.site(NAME, *port).is_none())
             });
-            [443, 12443].map(|port| stage.site(port));
+            for port in [443, 12443] {
+                stage.site(port);
+            }
         });
         drop(stopping);
         let connected: Vec<Connected> =

@@ -15,6 +15,6 @@ resource "codestream_alb" "onprem" {
   protocol             = "HTTP"
   subnet_ids           = var.subnet_ids
   instance_ids         = var.instance_ids
-  client_cidr_blocks   = ["198.51.100.0/24"]
+  client_cidr_blocks   = var.client_cidr_blocks
   instance_cidr_blocks = var.instance_cidr_blocks
 }

@@ -8,6 +8,11 @@ variable "instance_ids" {
   type        = set(string)
 }
 
+variable "client_cidr_blocks" {
+  description = "The addresses from which CodeStream clients connect."
+  type        = set(string)
+}
+
 variable "instance_cidr_blocks" {
   description = "The addresses from which the instance itself reaches the load balancer."
   type        = set(string)

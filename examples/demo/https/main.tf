@@ -17,6 +17,6 @@ resource "codestream_alb" "onprem" {
   certificate_arn      = var.certificate_arn
   hostname             = var.hostname
   instance_ids         = var.instance_ids
-  client_cidr_blocks   = ["198.51.100.0/24"]
+  client_cidr_blocks   = var.client_cidr_blocks
   instance_cidr_blocks = var.instance_cidr_blocks
 }
