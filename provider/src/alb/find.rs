@@ -87,6 +87,7 @@ pub(crate) async fn find_known(
         dns_name: private.dns_name.clone(),
         vpc: vpc(state, private),
         listener_rules: changing,
+        all_known: !changing && !private.imported,
     };
     let names_group =
         sought.known.values().any(|role| *role == LOAD_BALANCER) && sought.known.keys().any(|id| id.starts_with("sg-"));
@@ -125,6 +126,7 @@ pub(crate) async fn find_names(aws: &dyn Aws, config: &Config, owner: &Owner, vp
         dns_name: String::new(),
         vpc,
         listener_rules: false,
+        all_known: false,
     };
     add_records(&mut sought.records, keys(Some(config)), false);
     observe(aws, &sought).await

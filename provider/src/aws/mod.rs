@@ -4,6 +4,7 @@
 //! Lookups answer `None` or an empty list for what does not exist; only changes report a missing object as an
 //! error. Object arguments are AWS's own identifiers: ARNs for load balancing, ids for EC2.
 
+mod batch;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -512,6 +513,8 @@ pub(crate) trait Aws: Send + Sync {
     /// `elasticloadbalancing:DescribeTargetHealth`
     async fn target_health(&self, arn: &str) -> Result<Vec<TargetHealth>>;
 
+    /// `elasticloadbalancing:DescribeListeners`, by ARN; those that are gone are left out.
+    async fn listeners_by_arn(&self, arns: &BTreeSet<String>) -> Result<Vec<ListenerInfo>>;
     /// `elasticloadbalancing:DescribeListeners`
     async fn listeners(&self, load_balancer_arn: &str) -> Result<Vec<ListenerInfo>>;
     /// `elasticloadbalancing:DescribeListenerCertificates`: the additional ones, without the default.

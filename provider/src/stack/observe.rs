@@ -67,6 +67,15 @@ pub(crate) struct Sought<'a> {
     pub(crate) vpc: VpcInfo,
     /// Whether to look up the rules that others have put on the stack's listeners.
     pub(crate) listener_rules: bool,
+    /// Whether `known` names all that is to be found: then it is asked for by identifier, all at once.
+    pub(crate) all_known: bool,
+}
+
+impl Sought<'_> {
+    /// The identifiers of the known objects of a kind, by a part of their ARNs.
+    fn known_of(&self, kind: &str) -> BTreeSet<String> {
+        self.known.keys().filter(|id| id.contains(kind)).cloned().collect()
+    }
 }
 
 /// What was found.
@@ -109,9 +118,62 @@ struct Answers {
 
 /// Looks for a stack.
 pub(crate) async fn observe(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Found, AwsError> {
-    let mut answers = first_round(aws, sought).await?;
-    second_round(aws, sought, &mut answers).await?;
+    let answers = if sought.all_known {
+        one_round(aws, sought).await?
+    } else {
+        let mut answers = first_round(aws, sought).await?;
+        second_round(aws, sought, &mut answers).await?;
+        answers
+    };
     Ok(Sorter { sought, interrupted: interrupted(&answers), answers: &answers, found: Found::default() }.sort())
+}
+
+/// Everything that is known, side by side; other stacks' calls can be shared. Only an encrypted listener has additional
+/// certificates to be asked for, so these follow the listeners.
+async fn one_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsError> {
+    let (listeners, groups) = (sought.known_of(":listener/"), sought.known_of(":targetgroup/"));
+    let tagged = sought.known.keys().filter(|id| id.starts_with("arn:")).cloned().collect();
+    let balancer = async {
+        match &sought.load_balancer {
+            LoadBalancerKey::Arn(arn) if arn.is_empty() => Ok((None, Attributes::new())),
+            LoadBalancerKey::Arn(arn) => {
+                tokio::try_join!(aws.load_balancer(&sought.load_balancer), aws.load_balancer_attributes(arn))
+            }
+            LoadBalancerKey::Name(_) => Ok((aws.load_balancer(&sought.load_balancer).await?, Attributes::new())),
+        }
+    };
+    let listeners = async {
+        let found = aws.listeners_by_arn(&listeners).await?;
+        let certificates = additional_certificates(aws, &found).await?;
+        Ok((found, certificates))
+    };
+    let (balancer, listeners, infos, (attributes, health), security_groups, records, vpc, tags) = tokio::try_join!(
+        balancer,
+        listeners,
+        aws.target_groups(&groups),
+        of_groups(aws, &groups),
+        security_groups(aws, sought),
+        records(aws, sought),
+        vpc(aws, &sought.vpc),
+        aws.tags(&tagged),
+    )?;
+    let (balancer, balancer_attributes) = balancer;
+    // With the load balancer go its listeners.
+    let (listeners, additional_certificates) = if balancer.is_some() { listeners } else { Default::default() };
+    Ok(Answers {
+        balancer,
+        balancer_attributes,
+        listeners,
+        groups: infos,
+        security_groups,
+        records,
+        vpc,
+        tags,
+        additional_certificates,
+        listener_rules: BTreeMap::new(),
+        group_attributes: attributes,
+        health,
+    })
 }
 
 async fn first_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsError> {
@@ -119,7 +181,7 @@ async fn first_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsE
         balancer(aws, &sought.load_balancer),
         named_groups(aws, sought),
         security_groups(aws, sought),
-        try_join_all(sought.records.iter().map(|record| aws.record(&record.zone_id, &record.name, record.kind))),
+        records(aws, sought),
         vpc(aws, &sought.vpc),
     )?;
     let mut answers = Answers { security_groups, records, vpc, ..balancer };
@@ -128,12 +190,8 @@ async fn first_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsE
             answers.groups.push(group);
         }
     }
-    let unseen: BTreeSet<String> = sought
-        .known
-        .keys()
-        .filter(|id| id.contains(":targetgroup/") && !answers.groups.iter().any(|group| group.arn == **id))
-        .cloned()
-        .collect();
+    let mut unseen = sought.known_of(":targetgroup/");
+    unseen.retain(|id| !answers.groups.iter().any(|group| group.arn == *id));
     if !unseen.is_empty() {
         answers.groups.extend(aws.target_groups(&unseen).await?);
     }
@@ -200,27 +258,51 @@ async fn vpc(aws: &dyn Aws, known: &VpcInfo) -> Result<VpcInfo, AwsError> {
     Ok(aws.vpc(&known.id).await?.unwrap_or_else(|| known.clone()))
 }
 
+async fn records(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Vec<Option<RecordInfo>>, AwsError> {
+    try_join_all(sought.records.iter().map(|record| aws.record(&record.zone_id, &record.name, record.kind))).await
+}
+
+/// The additional certificates of each encrypted listener.
+async fn additional_certificates(
+    aws: &dyn Aws,
+    listeners: &[ListenerInfo],
+) -> Result<BTreeMap<String, BTreeSet<String>>, AwsError> {
+    let encrypted = listeners.iter().filter(|listener| listener.settings.protocol == "HTTPS");
+    let certificates = encrypted.map(async |listener| {
+        Ok::<_, AwsError>((listener.arn.clone(), aws.additional_certificates(&listener.arn).await?))
+    });
+    Ok(try_join_all(certificates).await?.into_iter().collect())
+}
+
+/// The attributes of each target group, and the health of its targets.
+async fn of_groups(
+    aws: &dyn Aws,
+    groups: &BTreeSet<String>,
+) -> Result<(BTreeMap<String, Attributes>, BTreeMap<String, Vec<TargetHealth>>), AwsError> {
+    let (attributes, health) = tokio::try_join!(
+        try_join_all(groups.iter().map(|arn| aws.target_group_attributes(arn))),
+        try_join_all(groups.iter().map(|arn| aws.target_health(arn))),
+    )?;
+    Ok((groups.iter().cloned().zip(attributes).collect(), groups.iter().cloned().zip(health).collect()))
+}
+
 async fn second_round(aws: &dyn Aws, sought: &Sought<'_>, answers: &mut Answers) -> Result<(), AwsError> {
-    let groups: Vec<String> = answers.groups.iter().map(|group| group.arn.clone()).collect();
+    let groups: BTreeSet<String> = answers.groups.iter().map(|group| group.arn.clone()).collect();
     let listeners: Vec<String> = answers.listeners.iter().map(|listener| listener.arn.clone()).collect();
-    let tls: Vec<&ListenerInfo> =
-        answers.listeners.iter().filter(|listener| listener.settings.protocol == "HTTPS").collect();
     let with_rules: &[String] = if sought.listener_rules { &listeners } else { &[] };
     let balancer = answers.balancer.iter().map(|balancer| balancer.arn.clone());
     let tagged: BTreeSet<String> = balancer.chain(listeners.iter().cloned()).chain(groups.iter().cloned()).collect();
-    let (tags, attributes, health, certificates, rules, adopted) = tokio::try_join!(
+    let (tags, (attributes, health), certificates, rules, adopted) = tokio::try_join!(
         aws.tags(&tagged),
-        try_join_all(groups.iter().map(|arn| aws.target_group_attributes(arn))),
-        try_join_all(groups.iter().map(|arn| aws.target_health(arn))),
-        try_join_all(tls.iter().map(|listener| aws.additional_certificates(&listener.arn))),
+        of_groups(aws, &groups),
+        additional_certificates(aws, &answers.listeners),
         try_join_all(with_rules.iter().map(|arn| aws.listener_rules(arn))),
         adopted_groups(aws, sought, answers),
     )?;
-    let certificates = tls.iter().map(|listener| listener.arn.clone()).zip(certificates).collect();
     answers.additional_certificates = certificates;
     answers.tags = tags;
-    answers.group_attributes = groups.iter().cloned().zip(attributes).collect();
-    answers.health = groups.iter().cloned().zip(health).collect();
+    answers.group_attributes = attributes;
+    answers.health = health;
     answers.listener_rules = with_rules.iter().cloned().zip(rules).collect();
     answers.security_groups.extend(adopted);
     Ok(())

@@ -117,9 +117,15 @@ impl Aws for FakeAws {
         self.call("elasticloadbalancing:DescribeTargetHealth", arn, |state| Ok(state.target_health(arn))).await
     }
 
+    async fn listeners_by_arn(&self, arns: &BTreeSet<String>) -> Result<Vec<ListenerInfo>> {
+        self.call("elasticloadbalancing:DescribeListeners", &joined(arns), |state| {
+            Ok(state.listeners_where(|arn, _| arns.contains(arn)))
+        })
+        .await
+    }
     async fn listeners(&self, load_balancer_arn: &str) -> Result<Vec<ListenerInfo>> {
         self.call("elasticloadbalancing:DescribeListeners", load_balancer_arn, |state| {
-            Ok(state.listeners(load_balancer_arn))
+            Ok(state.listeners_of(load_balancer_arn))
         })
         .await
     }

@@ -242,7 +242,7 @@ impl State {
             return refuse("OperationNotPermitted", format!("deletion protection is enabled for {arn}"));
         }
         self.load_balancers.remove(arn);
-        for listener in self.listeners(arn) {
+        for listener in self.listeners_of(arn) {
             self.delete_listener(&listener.arn)?;
         }
         let release = self.clock + self.interface_release;

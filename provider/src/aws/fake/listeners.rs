@@ -9,8 +9,12 @@ use crate::aws::{ActionInfo, ListenerInfo, ListenerRuleInfo, ListenerSettings, T
 const DEFAULT_SSL_POLICY: &str = "ELBSecurityPolicy-2016-08";
 
 impl State {
-    pub(super) fn listeners(&self, load_balancer_arn: &str) -> Vec<ListenerInfo> {
-        let of = self.listeners.iter().filter(|(_, listener)| listener.load_balancer_arn == load_balancer_arn);
+    pub(super) fn listeners_of(&self, load_balancer_arn: &str) -> Vec<ListenerInfo> {
+        self.listeners_where(|_, listener| listener.load_balancer_arn == load_balancer_arn)
+    }
+
+    pub(super) fn listeners_where(&self, is_meant: impl Fn(&String, &Listener) -> bool) -> Vec<ListenerInfo> {
+        let of = self.listeners.iter().filter(|(arn, listener)| is_meant(arn, listener));
         of.map(|(arn, listener)| ListenerInfo { arn: arn.clone(), settings: listener.settings.clone() }).collect()
     }
 
@@ -33,7 +37,8 @@ impl State {
     ) -> Answer<String> {
         self.changed_load_balancer(load_balancer_arn)?;
         let settings = self.check_listener(load_balancer_arn, settings)?;
-        let existing = self.listeners(load_balancer_arn).into_iter().find(|found| found.settings.port == settings.port);
+        let existing =
+            self.listeners_of(load_balancer_arn).into_iter().find(|found| found.settings.port == settings.port);
         if let Some(existing) = existing {
             let message = format!("a listener already exists on port {}", settings.port);
             return if existing.settings == settings { Ok(existing.arn) } else { refuse("DuplicateListener", message) };
@@ -101,7 +106,7 @@ impl State {
     pub(super) fn modify_listener(&mut self, arn: &str, settings: &ListenerSettings) -> Answer<()> {
         let load_balancer_arn = self.changed_listener(arn)?.load_balancer_arn.clone();
         let settings = self.check_listener(&load_balancer_arn, settings)?;
-        let mut others = self.listeners(&load_balancer_arn).into_iter().filter(|other| other.arn != arn);
+        let mut others = self.listeners_of(&load_balancer_arn).into_iter().filter(|other| other.arn != arn);
         if others.any(|other| other.settings.port == settings.port) {
             return refuse("DuplicateListener", format!("a listener already exists on port {}", settings.port));
         }

@@ -1,12 +1,15 @@
 //! Elastic Load Balancing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::types::{
-    Certificate, IpAddressType, LoadBalancerAttribute, LoadBalancerSchemeEnum, LoadBalancerTypeEnum, Matcher,
+    Certificate, IpAddressType, Listener, LoadBalancerAttribute, LoadBalancerSchemeEnum, LoadBalancerTypeEnum, Matcher,
     ProtocolEnum, Tag, TagDescription, TargetDescription, TargetGroup, TargetGroupAttribute, TargetTypeEnum,
 };
+
+use futures_util::future::try_join_all;
 
 use super::elbv2_types::{
     action, int, listener_info, load_balancer_info, rule_info, tags_of, target_group_info, target_health_info,
@@ -14,8 +17,8 @@ use super::elbv2_types::{
 use super::error::{empty_answer, error, found};
 use super::{chunks, list};
 use crate::aws::{
-    Attributes, HealthCheck, ListenerInfo, ListenerRuleInfo, ListenerSettings, LoadBalancerInfo, LoadBalancerKey,
-    NewLoadBalancer, NewTargetGroup, Result, Tags, TargetGroupInfo, TargetHealth,
+    Attributes, HealthCheck, ListenerInfo, ListenerRuleInfo, ListenerSettings, LoadBalancerInfo, NewLoadBalancer,
+    NewTargetGroup, Result, Tags, TargetGroupInfo, TargetHealth,
 };
 
 /// Objects that one call looks up or tags, and attributes that it changes, at most.
@@ -25,18 +28,53 @@ const PER_CALL: usize = 20;
 const TARGETS_PER_CALL: usize = 200;
 
 const CREATE_LOAD_BALANCER: &str = "elasticloadbalancing:CreateLoadBalancer";
+const DESCRIBE_LOAD_BALANCERS: &str = "elasticloadbalancing:DescribeLoadBalancers";
+const DESCRIBE_LISTENERS: &str = "elasticloadbalancing:DescribeListeners";
 const CREATE_LISTENER: &str = "elasticloadbalancing:CreateListener";
 const CREATE_TARGET_GROUP: &str = "elasticloadbalancing:CreateTargetGroup";
 const DESCRIBE_TARGET_GROUPS: &str = "elasticloadbalancing:DescribeTargetGroups";
 
-pub(super) async fn load_balancer(client: &Client, key: &LoadBalancerKey) -> Result<Option<LoadBalancerInfo>> {
-    let request = client.describe_load_balancers();
-    let request = match key {
-        LoadBalancerKey::Arn(arn) => request.load_balancer_arns(arn),
-        LoadBalancerKey::Name(name) => request.names(name),
-    };
-    let answer = found(request.send().await.map_err(error("elasticloadbalancing:DescribeLoadBalancers")))?;
+/// What AWS says of each of these. One that is gone fails the whole call, and the error does not say which: its portion
+/// is asked for again in halves.
+async fn all_found<T, A>(arns: &BTreeSet<String>, describe: impl Fn(Vec<String>) -> A) -> Result<Vec<T>>
+where
+    A: Future<Output = Result<Vec<T>>>,
+{
+    let portions = chunks(arns, PER_CALL).into_iter().map(|portion| portion_found(portion, &describe));
+    Ok(try_join_all(portions).await?.into_iter().flatten().collect())
+}
+
+async fn portion_found<T, A>(portion: Vec<String>, describe: &impl Fn(Vec<String>) -> A) -> Result<Vec<T>>
+where
+    A: Future<Output = Result<Vec<T>>>,
+{
+    let (mut all, mut left) = (Vec::new(), vec![portion]);
+    while let Some(mut portion) = left.pop() {
+        match found(describe(portion.clone()).await)? {
+            Some(described) => all.extend(described),
+            None if portion.len() > 1 => {
+                let half = portion.split_off(portion.len() / 2);
+                left.extend([portion, half]);
+            }
+            None => {}
+        }
+    }
+    Ok(all)
+}
+
+pub(super) async fn load_balancer_named(client: &Client, name: &str) -> Result<Option<LoadBalancerInfo>> {
+    let answer =
+        found(client.describe_load_balancers().names(name).send().await.map_err(error(DESCRIBE_LOAD_BALANCERS)))?;
     Ok(answer.and_then(|answer| answer.load_balancers().first().map(load_balancer_info)))
+}
+
+pub(super) async fn load_balancers(client: &Client, arns: &BTreeSet<String>) -> Result<Vec<LoadBalancerInfo>> {
+    let describe = async |arns| {
+        let request = client.describe_load_balancers().set_load_balancer_arns(Some(arns));
+        let answer = request.send().await.map_err(error(DESCRIBE_LOAD_BALANCERS))?;
+        Ok(answer.load_balancers().iter().map(load_balancer_info).collect())
+    };
+    all_found(arns, describe).await
 }
 
 pub(super) async fn load_balancer_attributes(client: &Client, arn: &str) -> Result<Attributes> {
@@ -105,26 +143,12 @@ pub(super) async fn target_groups_of(client: &Client, load_balancer_arn: &str) -
 }
 
 pub(super) async fn target_groups(client: &Client, arns: &BTreeSet<String>) -> Result<Vec<TargetGroupInfo>> {
-    let mut infos = Vec::new();
-    for chunk in chunks(arns, PER_CALL) {
-        match found(target_groups_by_arn(client, chunk.clone()).await)? {
-            Some(groups) => infos.extend(groups),
-            // One that is gone fails the call, and the error does not say which.
-            None => {
-                for arn in chunk {
-                    let group = found(target_groups_by_arn(client, vec![arn]).await)?;
-                    infos.extend(group.into_iter().flatten());
-                }
-            }
-        }
-    }
-    Ok(infos)
-}
-
-async fn target_groups_by_arn(client: &Client, arns: Vec<String>) -> Result<Vec<TargetGroupInfo>> {
-    let request = client.describe_target_groups().set_target_group_arns(Some(arns));
-    let answer = request.into_paginator().items().send().try_collect().await;
-    Ok(target_group_infos(Some(answer.map_err(error(DESCRIBE_TARGET_GROUPS))?)))
+    let describe = async |arns| {
+        let request = client.describe_target_groups().set_target_group_arns(Some(arns));
+        let answer = request.into_paginator().items().send().try_collect().await;
+        Ok(target_group_infos(Some(answer.map_err(error(DESCRIBE_TARGET_GROUPS))?)))
+    };
+    all_found(arns, describe).await
 }
 
 pub(super) async fn target_groups_named(client: &Client, prefix: &str) -> Result<Vec<TargetGroupInfo>> {
@@ -234,8 +258,18 @@ pub(super) async fn target_health(client: &Client, arn: &str) -> Result<Vec<Targ
 pub(super) async fn listeners(client: &Client, load_balancer_arn: &str) -> Result<Vec<ListenerInfo>> {
     let request = client.describe_listeners().load_balancer_arn(load_balancer_arn);
     let answer = request.into_paginator().items().send().try_collect().await;
-    let listeners = found(answer.map_err(error("elasticloadbalancing:DescribeListeners")))?.unwrap_or_default();
+    let listeners = found(answer.map_err(error(DESCRIBE_LISTENERS)))?.unwrap_or_default();
     Ok(listeners.iter().map(listener_info).collect())
+}
+
+pub(super) async fn listeners_by_arn(client: &Client, arns: &BTreeSet<String>) -> Result<Vec<ListenerInfo>> {
+    let describe = async |arns| {
+        let request = client.describe_listeners().set_listener_arns(Some(arns));
+        let answer: Vec<Listener> =
+            request.into_paginator().items().send().try_collect().await.map_err(error(DESCRIBE_LISTENERS))?;
+        Ok(answer.iter().map(listener_info).collect())
+    };
+    all_found(arns, describe).await
 }
 
 pub(super) async fn additional_certificates(client: &Client, listener_arn: &str) -> Result<BTreeSet<String>> {
@@ -315,26 +349,13 @@ pub(super) async fn delete_listener(client: &Client, arn: &str) -> Result<()> {
 }
 
 pub(super) async fn tags(client: &Client, arns: &BTreeSet<String>) -> Result<BTreeMap<String, Tags>> {
-    let mut tags = BTreeMap::new();
-    for chunk in chunks(arns, PER_CALL) {
-        match found(described_tags(client, chunk.clone()).await)? {
-            Some(described) => tags.extend(described),
-            // One that is gone fails the call, and the error does not say which.
-            None => {
-                for arn in chunk {
-                    tags.extend(found(described_tags(client, vec![arn]).await)?.into_iter().flatten());
-                }
-            }
-        }
-    }
-    Ok(tags)
-}
-
-async fn described_tags(client: &Client, arns: Vec<String>) -> Result<Vec<(String, Tags)>> {
-    let request = client.describe_tags().set_resource_arns(Some(arns));
-    let answer = request.send().await.map_err(error("elasticloadbalancing:DescribeTags"))?;
     let described = |object: &TagDescription| Some((object.resource_arn()?.to_owned(), tags_of(object.tags())));
-    Ok(answer.tag_descriptions().iter().filter_map(described).collect())
+    let describe = async |arns| {
+        let request = client.describe_tags().set_resource_arns(Some(arns));
+        let answer = request.send().await.map_err(error("elasticloadbalancing:DescribeTags"))?;
+        Ok(answer.tag_descriptions().iter().filter_map(described).collect())
+    };
+    Ok(all_found(arns, describe).await?.into_iter().collect())
 }
 
 pub(super) async fn add_tags(client: &Client, arns: &BTreeSet<String>, tags: &Tags) -> Result<()> {

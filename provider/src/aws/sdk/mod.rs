@@ -11,9 +11,13 @@ mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::future::Future;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
+use super::batch::Batcher;
 use super::*;
 use access::Clients;
 
@@ -21,19 +25,61 @@ pub(crate) use access::{Access, AssumeRole, Keys, WebIdentity};
 
 /// AWS itself. Makes no call, reads no file and wants no credentials before it is first asked something.
 pub(crate) struct SdkAws {
+    connection: Arc<Connection>,
+    reads: Reads,
+}
+
+/// How AWS is reached, and the clients that reach it, once anybody wants them.
+struct Connection {
     access: Access,
-    clients: OnceCell<Clients>,
+    clients: OnceCell<Arc<Clients>>,
+}
+
+/// The reads that take several objects a call, shared by all who ask at the same time.
+#[derive(Default)]
+struct Reads {
+    load_balancers: Batcher<LoadBalancerInfo>,
+    listeners: Batcher<ListenerInfo>,
+    target_groups: Batcher<TargetGroupInfo>,
+    tags: Batcher<Tags>,
+    security_groups: Batcher<SecurityGroupInfo>,
+}
+
+impl Connection {
+    async fn clients(&self) -> Result<&Arc<Clients>> {
+        self.clients.get_or_try_init(async || Ok(Arc::new(Clients::load(&self.access).await?))).await
+    }
 }
 
 impl SdkAws {
     /// An AWS that will be reached in this way.
     pub(crate) fn new(access: Access) -> Self {
-        Self { access, clients: OnceCell::new() }
+        Self { connection: Arc::new(Connection { access, clients: OnceCell::new() }), reads: Reads::default() }
     }
 
     async fn clients(&self) -> Result<&Clients> {
-        self.clients.get_or_try_init(|| Clients::load(&self.access)).await
+        Ok(self.connection.clients().await?)
     }
+
+    /// Asks together with others.
+    async fn share<V, A>(
+        &self,
+        batcher: &Batcher<V>,
+        keys: &BTreeSet<String>,
+        fetch: impl FnOnce(Arc<Clients>, BTreeSet<String>) -> A + Send + 'static,
+    ) -> Result<BTreeMap<String, V>>
+    where
+        V: Clone + Send + Sync + 'static,
+        A: Future<Output = Result<BTreeMap<String, V>>> + Send + 'static,
+    {
+        let connection = self.connection.clone();
+        batcher.ask(keys, async move { Ok(connection.clients().await?.clone()) }, fetch).await
+    }
+}
+
+/// Objects by their keys.
+fn by_key<T>(objects: Vec<T>, key: impl Fn(&T) -> &String) -> BTreeMap<String, T> {
+    objects.into_iter().map(|object| (key(&object).clone(), object)).collect()
 }
 
 const WHO_AM_I: &str = "sts:GetCallerIdentity";
@@ -72,7 +118,17 @@ impl Aws for SdkAws {
     }
 
     async fn load_balancer(&self, key: &LoadBalancerKey) -> Result<Option<LoadBalancerInfo>> {
-        elbv2::load_balancer(&self.clients().await?.elbv2, key).await
+        let arn = match key {
+            LoadBalancerKey::Arn(arn) => arn,
+            LoadBalancerKey::Name(name) => {
+                return elbv2::load_balancer_named(&self.clients().await?.elbv2, name).await;
+            }
+        };
+        let fetch = async |clients: Arc<Clients>, arns| {
+            Ok(by_key(elbv2::load_balancers(&clients.elbv2, &arns).await?, |found| &found.arn))
+        };
+        let found = self.share(&self.reads.load_balancers, &BTreeSet::from([arn.clone()]), fetch).await?;
+        Ok(found.into_values().next())
     }
 
     async fn load_balancer_attributes(&self, arn: &str) -> Result<Attributes> {
@@ -108,7 +164,10 @@ impl Aws for SdkAws {
     }
 
     async fn target_groups(&self, arns: &BTreeSet<String>) -> Result<Vec<TargetGroupInfo>> {
-        elbv2::target_groups(&self.clients().await?.elbv2, arns).await
+        let fetch = async |clients: Arc<Clients>, arns| {
+            Ok(by_key(elbv2::target_groups(&clients.elbv2, &arns).await?, |found| &found.arn))
+        };
+        Ok(self.share(&self.reads.target_groups, arns, fetch).await?.into_values().collect())
     }
 
     async fn target_groups_named(&self, prefix: &str) -> Result<Vec<TargetGroupInfo>> {
@@ -145,6 +204,13 @@ impl Aws for SdkAws {
 
     async fn target_health(&self, arn: &str) -> Result<Vec<TargetHealth>> {
         elbv2::target_health(&self.clients().await?.elbv2, arn).await
+    }
+
+    async fn listeners_by_arn(&self, arns: &BTreeSet<String>) -> Result<Vec<ListenerInfo>> {
+        let fetch = async |clients: Arc<Clients>, arns| {
+            Ok(by_key(elbv2::listeners_by_arn(&clients.elbv2, &arns).await?, |found| &found.arn))
+        };
+        Ok(self.share(&self.reads.listeners, arns, fetch).await?.into_values().collect())
     }
 
     async fn listeners(&self, load_balancer_arn: &str) -> Result<Vec<ListenerInfo>> {
@@ -185,7 +251,8 @@ impl Aws for SdkAws {
     }
 
     async fn tags(&self, arns: &BTreeSet<String>) -> Result<BTreeMap<String, Tags>> {
-        elbv2::tags(&self.clients().await?.elbv2, arns).await
+        let fetch = async |clients: Arc<Clients>, arns| elbv2::tags(&clients.elbv2, &arns).await;
+        self.share(&self.reads.tags, arns, fetch).await
     }
 
     async fn add_tags(&self, arns: &BTreeSet<String>, tags: &Tags) -> Result<()> {
@@ -197,7 +264,13 @@ impl Aws for SdkAws {
     }
 
     async fn security_groups(&self, key: &SecurityGroupKey) -> Result<Vec<SecurityGroupInfo>> {
-        ec2::security_groups(&self.clients().await?.ec2, key).await
+        let SecurityGroupKey::Ids(ids) = key else {
+            return ec2::security_groups(&self.clients().await?.ec2, key).await;
+        };
+        let fetch = async |clients: Arc<Clients>, ids| {
+            Ok(by_key(ec2::security_groups(&clients.ec2, &SecurityGroupKey::Ids(ids)).await?, |found| &found.id))
+        };
+        Ok(self.share(&self.reads.security_groups, ids, fetch).await?.into_values().collect())
     }
 
     async fn security_group_rule_tags(&self, group_id: &str) -> Result<Vec<(String, RuleSettings, Tags)>> {
@@ -326,7 +399,11 @@ mod tests {
 
     /// An AWS at an address, asked once only.
     fn aws_at(address: SocketAddr) -> SdkAws {
-        SdkAws::new(Access {
+        SdkAws::new(access_at(address))
+    }
+
+    fn access_at(address: SocketAddr) -> Access {
+        Access {
             region: Some("us-east-1".to_owned()),
             profile: None,
             keys: Some(Keys { access_key: "AKIDEXAMPLE".to_owned(), secret_key: "secret".to_owned(), token: None }),
@@ -337,7 +414,7 @@ mod tests {
             endpoint_url: Some(format!("http://{address}")),
             endpoints: BTreeMap::new(),
             max_attempts: 1,
-        })
+        }
     }
 
     fn result(operation: &str, body: &str) -> (u16, String) {
@@ -414,13 +491,13 @@ mod tests {
     #[tokio::test]
     async fn credentials_that_cannot_be_had_are_told_from_calls_that_fail() {
         let (address, _requests) = answering(Vec::new()).await;
-        let mut aws = aws_at(address);
-        aws.access.web_identity = Some(WebIdentity {
+        let mut access = access_at(address);
+        access.web_identity = Some(WebIdentity {
             role_arn: "arn:aws:iam::123456789012:role/deployer".to_owned(),
             session_name: None,
             web_identity_token_file: "/nonexistent/token".to_owned(),
         });
-        let error = aws.account_id().await.expect_err("no token");
+        let error = SdkAws::new(access).account_id().await.expect_err("no token");
         assert_eq!(error.code, "NoCredentials");
         assert!(error.message.contains("/nonexistent/token"), "{error}");
     }
@@ -431,14 +508,14 @@ mod tests {
                            <SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>";
         let account = result("GetCallerIdentity", "<Account>123456789012</Account>");
         let (address, requests) = answering(vec![result("AssumeRole", credentials), account]).await;
-        let mut aws = aws_at(address);
-        aws.access.assume_role = Some(AssumeRole {
+        let mut access = access_at(address);
+        access.assume_role = Some(AssumeRole {
             role_arn: "arn:aws:iam::123456789012:role/deployer".to_owned(),
             session_name: Some("ci".to_owned()),
             external_id: Some("outside".to_owned()),
             duration: Some(std::time::Duration::from_secs(1800)),
         });
-        assert_eq!(aws.account_id().await.as_deref(), Ok("123456789012"));
+        assert_eq!(SdkAws::new(access).account_id().await.as_deref(), Ok("123456789012"));
         let requests = requests.await.expect("two requests");
         for part in ["Action=AssumeRole", "RoleSessionName=ci", "ExternalId=outside", "DurationSeconds=1800"] {
             assert!(requests[0].contains(part), "{part} in {}", requests[0]);
