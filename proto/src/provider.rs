@@ -65,6 +65,10 @@ pub trait Resource: Send + Sync {
         Diagnostics::new()
     }
 
+    /// Says that core has a stored state of one of these, which it mostly has refreshed next. It may be said for many
+    /// before the first of them is read.
+    fn expect_read(&self) {}
+
     /// Turns a state of an older schema version into one of this. The result is decoded leniently:
     /// attributes it lacks are null, attributes the schema lacks are dropped.
     async fn upgrade(&self, _version: i64, state: serde_json::Value) -> Result<serde_json::Value, Diagnostics> {

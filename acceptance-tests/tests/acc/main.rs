@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a step of a test that fails is a failed test")]
 
 mod bad_input;
+mod call_counts;
 mod certificates;
 mod continuity;
 mod drift;

@@ -66,6 +66,7 @@ pub(super) async fn upgrade_state(
         }
     };
     let state = convert::decode_stored(&stored, &schema.r#type(), "stored state")?;
+    resource.expect_read();
     Ok(upgrade_resource_state::Response {
         upgraded_state: Some(convert::encode(&state, &schema.r#type())?),
         diagnostics: Vec::new(),

@@ -32,7 +32,7 @@ mod validate;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use tfplugin::diagnostics::Diagnostics;
@@ -43,6 +43,8 @@ use tfplugin::provider::{
 };
 use tfplugin::schema::Schema;
 use tfplugin::value::Value;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::aws::{Aws, LoadBalancerKey, Tags};
 use crate::diagnose;
@@ -56,12 +58,22 @@ pub(crate) struct Alb {
     identity: Schema,
     /// The load balancers that this process has refreshed.
     read: Mutex<BTreeSet<String>>,
+    /// How many reads core is about to ask for.
+    expected: watch::Sender<usize>,
 }
+
+/// How long a read waits at most for others that are about to come: what they ask together takes fewer calls.
+const COMPANY: Duration = Duration::from_millis(20);
 
 impl Alb {
     /// The resource type, with the provider's settings.
     pub(crate) fn new(settings: Shared) -> Self {
-        Self { settings, identity: schema::identity_schema(), read: Mutex::default() }
+        Self {
+            settings,
+            identity: schema::identity_schema(),
+            read: Mutex::default(),
+            expected: watch::Sender::default(),
+        }
     }
 
     /// AWS, when the provider is configured.
@@ -142,7 +154,14 @@ impl Resource for Alb {
         validate::validate(config)
     }
 
+    fn expect_read(&self) {
+        self.expected.send_modify(|reads| *reads += 1);
+    }
+
     async fn read(&self, request: ReadRequest) -> ReadResponse {
+        self.expected.send_modify(|reads| *reads = reads.saturating_sub(1));
+        // Those that have not come by then are not waited for any longer.
+        let _ = timeout(COMPANY, self.expected.subscribe().wait_for(|reads| *reads == 0)).await;
         match self.refreshed(&request).await {
             Ok(Some((state, private))) => ReadResponse { state: Some(state), private, diagnostics: Diagnostics::new() },
             Ok(None) => ReadResponse::default(),
