@@ -2,8 +2,12 @@
 //! what the first one would have.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::thread;
 
 use serde_json::json;
+use tokio::runtime::Builder;
 
 use super::core::{Applied, Core};
 use super::{
@@ -123,50 +127,76 @@ fn unlike(expected: &str, found: &str) -> Vec<String> {
 
 /// Tries every fault at every call of these operations, and says how many cases that were.
 #[allow(clippy::print_stderr, reason = "the number of cases is a result of the test")]
-async fn try_all(operations: &[Operation]) {
-    let (mut cases, mut failed) = (0, Vec::new());
-    for operation in operations {
-        let trial = Trial::new(operation).await;
-        for (index, call) in trial.expected.calls.iter().enumerate() {
-            for fault in FAULTS {
-                let wrong = trial.run(index, fault).await;
-                cases += 1;
-                if !wrong.is_empty() {
-                    let name = operation.name;
-                    failed.push(format!("{name}, {fault:?} at {index} {}:\n  {}", call.operation, wrong.join("\n  ")));
-                }
-            }
-        }
-    }
+fn try_all(operations: &[Operation]) {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let shares: Vec<Share> = thread::scope(|scope| {
+        let running: Vec<_> =
+            (0..threads).map(|turn| scope.spawn(move || Share::of(operations, turn, threads))).collect();
+        let ended = running.into_iter().map(thread::ScopedJoinHandle::join);
+        ended.map(|share| share.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    let cases: usize = shares.iter().map(|share| share.cases).sum();
+    let failed: Vec<String> = shares.into_iter().flat_map(|share| share.failed).collect();
     eprintln!("{cases} cases of {} operations", operations.len());
     let shown: Vec<&str> = failed.iter().map(String::as_str).take(20).collect();
     assert!(failed.is_empty(), "{} of {cases} cases failed; the first:\n{}", failed.len(), shown.join("\n"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_create_converges_after_every_fault() {
-    try_all(&[operation("small create", None, Some(http())), operation("full create", None, Some(full()))]).await;
+/// What one thread tries. Its clock is its own, so it makes every operation ready for itself.
+#[derive(Default)]
+struct Share {
+    cases: usize,
+    failed: Vec<String>,
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_delete_converges_after_every_fault() {
-    try_all(&[operation("small delete", Some(http()), None), operation("full delete", Some(full()), None)]).await;
+impl Share {
+    /// Takes every case whose turn it is.
+    fn of(operations: &[Operation], turn: usize, threads: usize) -> Self {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let mut share = Self::default();
+        runtime.block_on(async {
+            for operation in operations {
+                let trial = Trial::new(operation).await;
+                let calls = trial.expected.calls.iter().enumerate();
+                let cases = calls.flat_map(|(index, call)| FAULTS.map(|fault| (index, call, fault)));
+                for (index, call, fault) in cases.skip(turn).step_by(threads) {
+                    let wrong = trial.run(index, fault).await;
+                    share.cases += 1;
+                    if !wrong.is_empty() {
+                        let at = format!("{}, {fault:?} at {index} {}", operation.name, call.operation);
+                        share.failed.push(format!("{at}:\n  {}", wrong.join("\n  ")));
+                    }
+                }
+            }
+        });
+        share
+    }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_replacement_converges_after_every_fault() {
+#[test]
+fn a_create_converges_after_every_fault() {
+    try_all(&[operation("small create", None, Some(http())), operation("full create", None, Some(full()))]);
+}
+
+#[test]
+fn a_delete_converges_after_every_fault() {
+    try_all(&[operation("small delete", Some(http()), None), operation("full delete", Some(full()), None)]);
+}
+
+#[test]
+fn a_replacement_converges_after_every_fault() {
     let internal = update("replacement", full(), &json!({"scheme": "internal"}));
-    try_all(&[Operation { replaces: true, ..internal }]).await;
+    try_all(&[Operation { replaces: true, ..internal }]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_change_of_the_service_converges_after_every_fault() {
-    try_all(&changes_of_service()).await;
+#[test]
+fn a_change_of_the_service_converges_after_every_fault() {
+    try_all(&changes_of_service());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_change_of_settings_converges_after_every_fault() {
-    try_all(&changes_of_settings()).await;
+#[test]
+fn a_change_of_settings_converges_after_every_fault() {
+    try_all(&changes_of_settings());
 }
 
 /// A fault that hits an apply which itself repairs an earlier one.
