@@ -23,6 +23,7 @@ use tonic::transport::server::{Connected, Router};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::ServingStatus;
 
+use crate::calls;
 use crate::goplugin::grpc_broker_server::{GrpcBroker, GrpcBrokerServer};
 use crate::goplugin::grpc_controller_server::{GrpcController, GrpcControllerServer};
 use crate::goplugin::grpc_stdio_server::{GrpcStdio, GrpcStdioServer};
@@ -30,12 +31,7 @@ use crate::goplugin::{ConnInfo, Empty, StdioData};
 use crate::handshake::{self, Address, Environment};
 use crate::log;
 use crate::provider::Provider;
-use crate::server::ProviderServer;
 use crate::tls::{ServerTls, TlsError};
-use crate::wire::provider_server::ProviderServer as WireServer;
-
-/// The largest message in bytes, both ways: as much as providers made with the Go libraries take.
-const LARGEST_MESSAGE: usize = 256 << 20;
 
 /// How long calls in flight may go on when core is done with the process; it kills what is still there after 2 s.
 const LAST_CALLS: Duration = Duration::from_millis(1500);
@@ -236,12 +232,9 @@ async fn serve(
 async fn services(provider: Arc<dyn Provider>, shutdown: &CancellationToken) -> Router {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("plugin", ServingStatus::Serving).await;
-    let provider = WireServer::new(ProviderServer::new(provider))
-        .max_decoding_message_size(LARGEST_MESSAGE)
-        .max_encoding_message_size(LARGEST_MESSAGE);
     let common = CommonServices { shutdown: shutdown.clone() };
     Server::builder()
-        .add_service(provider)
+        .add_service(calls::service(provider))
         .add_service(GrpcControllerServer::new(common.clone()))
         .add_service(GrpcStdioServer::new(common.clone()))
         .add_service(GrpcBrokerServer::new(common))
