@@ -68,3 +68,6 @@ impl Provider for Codestream {
         Diagnostics::new()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,8 +67,8 @@ impl Target {
             (true, _) => check.healthy_threshold,
             (false, _) => check.unhealthy_threshold,
         };
-        let needed = Duration::from_secs(u64::try_from(checks * check.interval).unwrap_or(0));
-        if self.since + needed <= now {
+        let needed = Duration::from_secs(u64::try_from(checks.saturating_mul(check.interval)).unwrap_or(0));
+        if self.since.checked_add(needed).is_some_and(|end| end <= now) {
             self.health = if passing { Health::Healthy } else { Health::Unhealthy };
         }
     }
