@@ -15,6 +15,7 @@ mod import;
 mod local_aws;
 mod plugin;
 mod policy;
+mod secrets;
 mod stack;
 mod takeover;
 mod traffic;

@@ -10,11 +10,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use acceptance_tests::{Account, Fault, Rule, Workspace, with_each_cli};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use acceptance_tests::{Account, with_each_cli};
 use prost::Message;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::core::goplugin::Empty;
 use self::core::wire::diagnostic::Severity;
@@ -338,52 +336,4 @@ fn terraform_shows_our_log_under_our_name_and_at_its_level() {
         assert!(log.contains("[DEBUG] provider.terraform-provider-codestream: answered: "), "{log}");
         assert!(!log.contains("\"@message\""), "a line that was not understood: {log}");
     });
-}
-
-/// Goes through a create that fails, one that does not, and a plan, with a trace of each; returns all that came of it.
-fn trace(aws: &Account, workspace: &Workspace, environment: &[(&str, &str)]) -> String {
-    let run = |arguments: &[&str], code: i32| {
-        let mut command = workspace.command(arguments);
-        let output = command.env("TF_LOG", "trace").envs(environment.iter().copied()).output();
-        let output = output.expect("the CLI starts");
-        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
-        (text(&output.stdout), text(&output.stderr))
-    };
-    aws.proxy().inject(Rule::on("CreateListener", Fault::Fail(403, "AccessDenied")));
-    let failed = run(&["apply", "-auto-approve"], 1);
-    let applied = run(&["apply", "-auto-approve"], 0);
-    let planned = run(&["plan", "-out=plan.tfplan"], 0);
-    let shown = run(&["show", "-json", "plan.tfplan"], 0);
-
-    let mut plan: Value = serde_json::from_str(&shown.0).expect("a plan");
-    // Here Terraform repeats the files that the user has written.
-    plan.as_object_mut().expect("an object").remove("configuration");
-    let state = fs::read_to_string(workspace.directory().join("terraform.tfstate")).expect("a state");
-    let json: Value = serde_json::from_str(&state).expect("JSON");
-    let private = json["resources"][0]["instances"][0]["private"].as_str().expect("private state");
-    let private = text(&STANDARD.decode(private).expect("base64"));
-    let texts =
-        [failed.0, failed.1, applied.0, applied.1, planned.0, planned.1, shown.1, plan.to_string(), state, private];
-    texts.join("\n")
-}
-
-#[test]
-fn secrets_are_nowhere_to_be_read_not_even_in_a_trace() {
-    let secrets = ["marker-of-a-secret-key", "marker-of-a-session-token"];
-    let block = format!(
-        "access_key = \"AKIAIOSFODNN7EXAMPLE\"\nsecret_key = {}\ntoken = {}",
-        json!(secrets[0]),
-        json!(secrets[1])
-    );
-    let variables = [("AWS_SECRET_ACCESS_KEY", secrets[0]), ("AWS_SESSION_TOKEN", secrets[1])];
-    for (block, environment) in [(block.as_str(), &[][..]), ("", &variables[..])] {
-        with_each_cli(|aws, workspace| {
-            workspace.write("main.tf", &with_provider_block(aws, block));
-            let said = trace(aws, workspace, environment);
-            assert!(said.contains("provider.terraform-provider-codestream: "), "no log of ours");
-            for secret in secrets {
-                assert_eq!(said.lines().find(|line| line.contains(secret)), None);
-            }
-        });
-    }
 }
