@@ -11,7 +11,7 @@ pub enum Severity {
     Warning,
 }
 
-/// One message to the user. Never put a secret into it: core redacts nothing here.
+/// One message to the user. Never put a secret into it: only those that the log knows are taken out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// How bad it is.

@@ -37,7 +37,7 @@ pub fn init(plugin_name: &str) {
     let _ = tracing_subscriber::registry().with(filter(plugin_name, level)).with(Hclog { write: to_stderr }).try_init();
 }
 
-/// Hides a text of at least 8 characters in everything this process writes to standard error from now on.
+/// Hides a text of at least 8 characters in every log line and every message to the user from now on.
 pub fn add_secret(value: &str) {
     if value.chars().count() < SHORTEST_SECRET {
         return;

@@ -4,6 +4,7 @@ use serde_json::Value as Json;
 
 use crate::codec::{self, CodecError};
 use crate::diagnostics::{Diagnostic, Diagnostics, Severity};
+use crate::log;
 use crate::path::{Path, PathStep};
 use crate::provider::Function;
 use crate::schema::{Attribute, Kind, Mode, Nesting, Schema, Type};
@@ -103,8 +104,9 @@ fn diagnostic(diagnostic: Diagnostic) -> wire::Diagnostic {
     };
     wire::Diagnostic {
         severity: severity.into(),
-        summary: diagnostic.summary,
-        detail: diagnostic.detail,
+        // A service's words may repeat a request, token included.
+        summary: log::redact(&diagnostic.summary).into_owned(),
+        detail: log::redact(&diagnostic.detail).into_owned(),
         attribute: (!diagnostic.path.is_root()).then(|| path(&diagnostic.path)),
     }
 }
@@ -222,6 +224,19 @@ mod tests {
         assert_eq!(flags(Attribute::bool("a")), (false, true, false));
         assert_eq!(flags(Attribute::bool("a").computed()), (false, false, true));
         assert_eq!(flags(Attribute::bool("a").default(true)), (false, true, true));
+    }
+
+    #[test]
+    fn a_secret_is_in_no_message() {
+        log::add_secret("secret-of-a-diagnostic");
+        let told = diagnostics(Diagnostics::of_error(
+            "No secret-of-a-diagnostic",
+            "x-amz-security-token:secret-of-a-diagnostic, it said",
+        ));
+        assert_eq!(
+            (told[0].summary.as_str(), told[0].detail.as_str()),
+            ("No ***", "x-amz-security-token:***, it said")
+        );
     }
 
     #[test]

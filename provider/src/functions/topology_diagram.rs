@@ -1,5 +1,6 @@
 //! `topology_diagram`: a picture of what a stack consists of.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use tfplugin::provider::{Function, FunctionError, Parameter};
@@ -200,22 +201,25 @@ fn lead_on(chart: &mut Chart, topology: &Topology<'_>, listener: &Listener<'_>) 
 /// A flowchart in the making. Nodes are drawn in the order in which they are first asked for.
 #[derive(Default)]
 struct Chart {
-    /// The kind of each node, its number among those of its kind, and its label.
-    nodes: Vec<(&'static str, usize, String)>,
+    /// The number of each node among those of its kind, by its label.
+    numbers: BTreeMap<&'static str, BTreeMap<String, usize>>,
+    nodes: Vec<String>,
     edges: Vec<String>,
+    drawn: BTreeSet<String>,
 }
 
 impl Chart {
     /// The id of the node of this kind with these lines in it.
     fn node(&mut self, kind: &'static str, lines: &[&str]) -> String {
         let text = lines.iter().map(|line| label(line)).collect::<Vec<_>>().join("<br/>");
-        let of_kind = self.nodes.iter().filter(|(other, ..)| *other == kind).count();
-        let known = self.nodes.iter().find(|(other, _, label)| *other == kind && *label == text);
-        let number = known.map_or(of_kind + 1, |(_, number, _)| *number);
-        if number > of_kind {
-            self.nodes.push((kind, number, text));
+        let of_kind = self.numbers.entry(kind).or_default();
+        if let Some(number) = of_kind.get(&text) {
+            return format!("{kind}{number}");
         }
-        format!("{kind}{number}")
+        let id = format!("{kind}{}", of_kind.len() + 1);
+        self.nodes.push(format!("{id}[\"{text}\"]"));
+        of_kind.insert(text, of_kind.len() + 1);
+        id
     }
 
     fn listener(&mut self, listener: &Listener<'_>) -> String {
@@ -228,14 +232,13 @@ impl Chart {
 
     fn edge(&mut self, from: &str, arrow: &str, to: &str) {
         let edge = format!("{from} {arrow} {to}");
-        if !self.edges.contains(&edge) {
+        if self.drawn.insert(edge.clone()) {
             self.edges.push(edge);
         }
     }
 
     fn finish(self) -> String {
-        let nodes = self.nodes.iter().map(|(kind, number, label)| format!("{kind}{number}[\"{label}\"]"));
-        let lines = nodes.chain(self.edges.iter().cloned()).map(|line| format!("  {line}\n"));
+        let lines = self.nodes.iter().chain(&self.edges).map(|line| format!("  {line}\n"));
         format!("flowchart LR\n{}", lines.collect::<String>())
     }
 }
@@ -355,6 +358,20 @@ mod tests {
         ] {
             assert!(drawn.lines().any(|drawn| drawn.trim() == line), "{line} is not in\n{drawn}");
         }
+    }
+
+    #[test]
+    fn many_arrows_take_no_longer_than_there_are_arrows() {
+        let listeners = (1..=200).map(|port| listener(port, "HTTP", "elsewhere")).collect();
+        let mut anything = rule("ingress", 0, "");
+        anything.put("protocol", "-1");
+        let rules = (0..200).map(|n| {
+            let mut rule = anything.clone();
+            rule.put("source", format!("10.0.{n}.0/24"));
+            rule
+        });
+        let drawn = diagram(topology(listeners, vec![], rules.collect()));
+        assert_eq!(drawn.matches(" --> listener").count(), 200 * 200);
     }
 
     #[test]
