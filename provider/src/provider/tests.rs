@@ -1,6 +1,9 @@
 //! What nobody should send: at every call, bytes that are no message, bytes that are no value, and values that make no
 //! sense. Each is answered, in finite time, and none makes the provider panic.
 
+use std::cell::Cell;
+use std::panic::{set_hook, take_hook};
+use std::sync::Once;
 use std::time::Duration;
 
 use proptest::collection::{btree_map, vec};
@@ -120,9 +123,25 @@ async fn answer(calls: &Calls, rpc: &str, request: &[u8]) -> Result<Option<Strin
     Ok(text)
 }
 
-/// Runs a test on a clock that waits for nothing.
+thread_local! {
+    /// How often this thread has panicked, also where somebody caught it.
+    static PANICS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Runs a test on a clock that waits for nothing, and on this thread alone. No step of an apply may panic either.
 fn run(test: impl Future<Output = Result<(), TestCaseError>>) -> Result<(), TestCaseError> {
-    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(test)
+    static COUNTED: Once = Once::new();
+    COUNTED.call_once(|| {
+        let report = take_hook();
+        set_hook(Box::new(move |panic| {
+            PANICS.set(PANICS.get() + 1);
+            report(panic);
+        }));
+    });
+    let before = PANICS.get();
+    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(test)?;
+    prop_assert_eq!(PANICS.get(), before, "something panicked");
+    Ok(())
 }
 
 /// Every name that the provider knows, and one that it does not.
