@@ -291,6 +291,7 @@ mod tests {
         let group = in_use(&aws).await;
         advance(seconds(60)).await;
         aws.state().instances.get_mut("i-1").unwrap().state = "stopped".to_owned();
+        advance(seconds(1)).await;
         assert_eq!(health(&aws, &group), ["unused Target.InvalidState"]);
         aws.state().instances.get_mut("i-1").unwrap().state = "running".to_owned();
         assert_eq!(health(&aws, &group), ["initial Elb.InitialHealthChecking"]);
