@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! HCL -> terraform / tofu -> gRPC          crate tfplugin
-//! alb          configuration -> Config -> Desired, and the state back
+//! alb, deepstream   configuration -> Config -> Desired, and the state back
+//! resource     what both have in common
 //! stack        Observed, Plan, apply: the graph of AWS objects that is one resource
 //! aws          the calls, in our own types
 //! diagnose     errors -> what the user is told
@@ -19,6 +20,7 @@ mod diagnose;
 mod duration;
 mod functions;
 mod provider;
+mod resource;
 mod settings;
 mod stack;
 

@@ -1,18 +1,14 @@
 //! `codestream_alb` as configured: the configuration with its defaults, in plain types.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use tfplugin::value::Value;
 
 use super::schema;
 use crate::aws::{HealthCheck, Tags};
-use crate::duration::parse_go_duration;
+use crate::resource::config::{dns_record, health_check, optional, stickiness, string, strings, tags, timeouts};
 
-/// Stands for a string that only apply will know. No AWS value starts with NUL, so it survives the way from
-/// configuration to topology and turns back into an unknown value at its end; it never reaches AWS, because
-/// apply starts from known values only.
-pub(crate) const UNKNOWN: &str = "\0unknown";
+pub(crate) use crate::resource::config::{DnsRecord, OnUnhealthy, Stickiness, Timeouts, UNKNOWN};
 
 /// Which of the two things a CodeStream host serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,15 +70,6 @@ impl Protocol {
     }
 }
 
-/// Whether and how a client stays on its target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Stickiness {
-    /// By a cookie that the load balancer makes; seconds.
-    LoadBalancerCookie { duration: i64 },
-    /// By a cookie that the application makes; seconds.
-    ApplicationCookie { name: String, duration: i64 },
-}
-
 /// One of the two pairs of listener and target group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
@@ -100,32 +87,6 @@ pub(crate) struct Logs {
     pub(crate) bucket: String,
     /// Empty when not given.
     pub(crate) prefix: String,
-}
-
-/// The alias record to keep.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DnsRecord {
-    pub(crate) zone_id: String,
-    /// As given, or the hostname.
-    pub(crate) name: String,
-    pub(crate) evaluate_target_health: bool,
-}
-
-/// What a health timeout does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnUnhealthy {
-    /// The apply fails.
-    Error,
-    /// The apply succeeds with a warning.
-    Warn,
-}
-
-/// How long each operation may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Timeouts {
-    pub(crate) create: Duration,
-    pub(crate) update: Duration,
-    pub(crate) delete: Duration,
 }
 
 /// The whole configuration, defaults included.
@@ -216,12 +177,8 @@ impl Config {
             connection_logs: logs(value.get("connection_logs")),
             dns_record: optional(value.get("dns_record"), dns_record)?,
             wait_for_healthy: flag("wait_for_healthy", schema::DEFAULT_WAIT_FOR_HEALTHY),
-            on_unhealthy: if value.get("on_unhealthy").as_str() == Some("warn") {
-                OnUnhealthy::Warn
-            } else {
-                OnUnhealthy::Error
-            },
-            timeouts: timeouts(value.get("timeouts")),
+            on_unhealthy: OnUnhealthy::of(value.get("on_unhealthy")),
+            timeouts: timeouts(value.get("timeouts"), schema::DEFAULT_TIMEOUT),
             tags: tags(value.get("tags")),
         })
     }
@@ -235,32 +192,12 @@ impl Config {
     }
 }
 
-/// What a value that decides about an object says: unknown fails, null is nothing.
-fn optional<T>(value: &Value, parse: impl FnOnce(&Value) -> Option<T>) -> Option<Option<T>> {
-    match value {
-        Value::Unknown => None,
-        Value::Null => Some(None),
-        given => parse(given).map(Some),
-    }
-}
-
-fn string(value: &Value) -> Option<String> {
-    if value.is_unknown() { Some(UNKNOWN.to_owned()) } else { value.as_str().map(str::to_owned) }
-}
-
-fn strings(value: &Value) -> BTreeSet<String> {
-    match value {
-        Value::List(elements) => elements.iter().filter_map(string).collect(),
-        other => string(other).into_iter().collect(),
-    }
-}
-
 fn endpoint(value: &Value, protocol: Protocol, role: Role) -> Option<Endpoint> {
     let port = |name| u16::try_from(value.get(name).as_i64()?).ok();
     Some(Endpoint {
         listener_port: port("listener_port")?,
         target_port: port("target_port")?,
-        health_check: health_check(value.get("health_check"), protocol)?,
+        health_check: health_check(value.get("health_check"), protocol.name(), &schema::PROBES)?,
         deregistration_delay: value
             .get("deregistration_delay")
             .as_i64()
@@ -269,60 +206,16 @@ fn endpoint(value: &Value, protocol: Protocol, role: Role) -> Option<Endpoint> {
     })
 }
 
-fn health_check(value: &Value, protocol: Protocol) -> Option<HealthCheck> {
-    let number = |name, default| value.get(name).as_i64().unwrap_or(default);
-    Some(HealthCheck {
-        protocol: protocol.name().to_owned(),
-        port: "traffic-port".to_owned(),
-        path: string(value.get("path"))?,
-        matcher: string(value.get("matcher"))?,
-        interval: number("interval", schema::DEFAULT_INTERVAL),
-        timeout: number("timeout", schema::DEFAULT_PROBE_TIMEOUT),
-        healthy_threshold: number("healthy_threshold", schema::DEFAULT_HEALTHY_THRESHOLD),
-        unhealthy_threshold: number("unhealthy_threshold", schema::DEFAULT_UNHEALTHY_THRESHOLD),
-    })
-}
-
-/// Off while its type is unknown: it is not shown at plan.
-fn stickiness(value: &Value) -> Option<Stickiness> {
-    let duration = value.get("duration").as_i64().unwrap_or(schema::DEFAULT_STICKINESS_DURATION);
-    match value.get("type").as_str()? {
-        "lb_cookie" => Some(Stickiness::LoadBalancerCookie { duration }),
-        "app_cookie" => Some(Stickiness::ApplicationCookie { name: string(value.get("cookie_name"))?, duration }),
-        _ => None,
-    }
-}
-
 /// Off while they are wholly unknown: they are not shown at plan.
 fn logs(value: &Value) -> Option<Logs> {
     value.as_map()?;
     Some(Logs { bucket: string(value.get("bucket"))?, prefix: string(value.get("prefix")).unwrap_or_default() })
 }
 
-fn dns_record(value: &Value) -> Option<DnsRecord> {
-    Some(DnsRecord {
-        zone_id: string(value.get("zone_id"))?,
-        name: string(value.get("name"))?,
-        evaluate_target_health: value.get("evaluate_target_health").as_bool().unwrap_or(false),
-    })
-}
-
-fn timeouts(value: &Value) -> Timeouts {
-    let timeout = |name| {
-        let given = value.get(name).as_str().and_then(|text| parse_go_duration(text).ok());
-        given.or_else(|| parse_go_duration(schema::DEFAULT_TIMEOUT).ok()).unwrap_or_default()
-    };
-    Timeouts { create: timeout("create"), update: timeout("update"), delete: timeout("delete") }
-}
-
-/// None while they are wholly unknown: the planned tags are made from the value itself.
-fn tags(value: &Value) -> Tags {
-    let entries = value.as_map().into_iter().flatten();
-    entries.filter_map(|(key, value)| Some((key.clone(), string(value)?))).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::super::resolve::resolve;

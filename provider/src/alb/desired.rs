@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::config::{Config, Endpoint, OnUnhealthy, Protocol, Role, Stickiness};
-use crate::aws::{Attributes, Direction, ListenerInfo, Tags};
+use super::config::{Config, OnUnhealthy, Protocol, Role};
+use crate::aws::{Direction, ListenerInfo, Tags};
+use crate::resource::config::{group_attributes, normalised};
 use crate::stack::observe::Roles;
 use crate::stack::{
     Action, Desired, Listener, LoadBalancer, Node, NodeId, Record, Ref, Rule, SecurityGroup, Source, TargetGroup,
     attributes,
 };
 
-/// The role of the security group, and of the load balancer.
-pub(crate) const LOAD_BALANCER: &str = "load-balancer";
+pub(crate) use crate::resource::LOAD_BALANCER;
+
 /// The role of the listener that answers in cleartext with a redirect.
 pub(crate) const REDIRECT: &str = "redirect";
 /// The port of that listener.
@@ -206,33 +207,9 @@ fn target_group(config: &Config, role: Role, names: &GroupNames, vpc_id: &str) -
         protocol: config.protocol.name().to_owned(),
         vpc_id: vpc_id.to_owned(),
         health_check: endpoint.health_check.clone(),
-        attributes: group_attributes(endpoint),
+        attributes: group_attributes(endpoint.deregistration_delay, endpoint.stickiness.as_ref()),
         targets: config.instance_ids.iter().cloned().map(Ref::Known).collect(),
     }
-}
-
-fn group_attributes(endpoint: &Endpoint) -> Attributes {
-    let mut given = vec![("deregistration_delay.timeout_seconds", endpoint.deregistration_delay.to_string())];
-    match &endpoint.stickiness {
-        None => {}
-        Some(Stickiness::LoadBalancerCookie { duration }) => given.extend([
-            ("stickiness.enabled", "true".to_owned()),
-            ("stickiness.type", "lb_cookie".to_owned()),
-            ("stickiness.lb_cookie.duration_seconds", duration.to_string()),
-        ]),
-        Some(Stickiness::ApplicationCookie { name, duration }) => given.extend([
-            ("stickiness.enabled", "true".to_owned()),
-            ("stickiness.type", "app_cookie".to_owned()),
-            ("stickiness.app_cookie.cookie_name", name.clone()),
-            ("stickiness.app_cookie.duration_seconds", duration.to_string()),
-        ]),
-    }
-    normalised(attributes::TARGET_GROUP, given)
-}
-
-fn normalised(managed: &[(&str, &str)], given: Vec<(&str, String)>) -> Attributes {
-    let given = given.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    attributes::normalise(managed, &given)
 }
 
 fn listener(config: &Config, role: Role, group: &str) -> Listener {
@@ -296,18 +273,9 @@ fn load_balancer(config: &Config) -> LoadBalancer {
     }
 }
 
-/// The alias records: one for IPv4, and one for IPv6 when the load balancer speaks that.
+/// The alias records.
 pub(crate) fn records(config: &Config) -> Vec<Record> {
-    let Some(wanted) = &config.dns_record else { return Vec::new() };
-    let kinds: &[&'static str] = if config.ip_address_type == "ipv4" { &["A"] } else { &["A", "AAAA"] };
-    let record = |kind: &&'static str| Record {
-        zone_id: wanted.zone_id.clone(),
-        name: wanted.name.to_lowercase(),
-        kind,
-        evaluate_target_health: wanted.evaluate_target_health,
-        target: Ref::Of(NodeId::LoadBalancer),
-    };
-    kinds.iter().map(record).collect()
+    config.dns_record.as_ref().map(|wanted| wanted.records(&config.ip_address_type)).unwrap_or_default()
 }
 
 #[cfg(test)]

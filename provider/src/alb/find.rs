@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::config::{Config, Role};
 use super::desired::{AlbRoles, LOAD_BALANCER, group_prefix, instance_rules_description, records, security_group_name};
-use super::private::Private;
 use crate::aws::{Aws, AwsError, LoadBalancerKey, SecurityGroupKey, Tags, VpcInfo};
+use crate::resource::private::Private;
 use crate::stack::NodeId;
 use crate::stack::observe::{Found, Roles, Sought, SoughtRecord, observe};
 use crate::stack::ownership::{Claim, Owner, RESOURCE_ID};

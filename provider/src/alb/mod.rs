@@ -3,36 +3,31 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `schema` | the one definition of every attribute |
-//! | `validate`, `forms`, `tags` | what a configuration must satisfy, without asking AWS |
+//! | `validate` | what a configuration must satisfy, without asking AWS |
 //! | `resolve`, `config` | the configuration with its defaults, as values and as plain types |
 //! | `desired` | the graph of AWS objects that it asks for |
 //! | `plan` | the planned state |
 //! | `preflight` | what AWS says of a configuration before anything is touched |
 //! | `find`, `import`, `take_over` | looking for what is there, and what of it an import or a `moved` block takes over |
 //! | `apply` | creating, changing and deleting |
-//! | `state`, `topology`, `services_config` | the state for a graph |
-//! | `private` | what is kept beside the state |
+//! | `state`, `services_config` | the state for a graph |
 
 mod apply;
 mod config;
 mod desired;
 mod find;
-pub(crate) mod forms;
 mod import;
 mod plan;
 mod preflight;
-mod private;
 mod resolve;
 #[cfg(test)]
 mod samples;
 mod schema;
 mod services_config;
 mod state;
-mod tags;
 mod take_over;
 #[cfg(test)]
 mod tests;
-mod topology;
 mod validate;
 
 use std::collections::BTreeSet;
@@ -51,9 +46,9 @@ use tfplugin::value::Value;
 
 use crate::aws::{Aws, LoadBalancerKey, Tags};
 use crate::diagnose;
+use crate::resource::private::Private;
 use crate::settings::{Settings, Shared};
 use config::{Config, Role};
-use private::Private;
 
 /// The resource type `codestream_alb`.
 pub(crate) struct Alb {

@@ -7,9 +7,9 @@ use super::config::{Config, Role, UNKNOWN};
 use super::desired::{GroupNames, desired, group_name};
 use super::services_config;
 use super::state::nodes;
-use super::topology::{text, topology};
 use super::{endpoint_protocol, tags_of};
 use crate::aws::Tags;
+use crate::resource::topology::{text, topology};
 
 /// The planned state for a resolved configuration. `vpc_id` is the VPC of its subnets, when that is known.
 pub(crate) fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value, vpc_id: Option<&str>) -> Value {
@@ -84,7 +84,7 @@ fn group_names(planned: &Value, prior: Option<&Value>) -> Option<GroupNames> {
 pub(crate) fn planned_topology(planned: &Value, names: Option<&GroupNames>) -> Value {
     let (Some(config), Some(names)) = (Config::parse(planned), names) else { return Value::Unknown };
     let graph = desired(&config, names, planned.get("vpc_id").as_str().unwrap_or(UNKNOWN), &Tags::new());
-    topology(nodes(&graph))
+    topology(nodes(&graph), false)
 }
 
 /// `ready` is as of the last apply or refresh, and never a change of its own.

@@ -5,44 +5,34 @@
 
 use std::ops::RangeInclusive;
 
-use tfplugin::schema::{Attribute, Check, Schema};
-use tfplugin::value::Value;
+use tfplugin::schema::{Attribute, Schema};
 
 use super::config::{Protocol, Role};
-use super::forms;
+use crate::resource::arguments::{
+    self, DEREGISTRATION_DELAYS, IDLE_TIMEOUTS, PORTS, Probes, dns_record, health_check, number_in, set_of, stickiness,
+    topology,
+};
+use crate::resource::forms;
+
+pub(crate) use crate::resource::arguments::{
+    DEFAULT_IDLE_TIMEOUT, DEFAULT_SSL_POLICY, DEFAULT_WAIT_FOR_HEALTHY, INTERVALS, PROBE_TIMEOUTS, REDIRECT_PORT,
+};
 
 pub(crate) const DEFAULT_NAME: &str = "codestream-alb";
-pub(crate) const SCHEMES: &[&str] = &["internet-facing", "internal"];
-pub(crate) const DEFAULT_SCHEME: &str = "internet-facing";
 pub(crate) const PROTOCOLS: &[&str] = &["HTTPS", "HTTP"];
 pub(crate) const DEFAULT_PROTOCOL: &str = "HTTPS";
-pub(crate) const IP_ADDRESS_TYPES: &[&str] = &["ipv4", "dualstack", "dualstack-without-public-ipv4"];
-pub(crate) const DEFAULT_IP_ADDRESS_TYPE: &str = "ipv4";
-/// The policy that AWS recommends: TLS 1.3 and 1.2 with forward secrecy and post-quantum key exchange.
-pub(crate) const DEFAULT_SSL_POLICY: &str = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09";
 
-/// The port of the listener that `redirect_http` adds.
-pub(crate) const REDIRECT_PORT: u16 = 80;
-pub(crate) const PORTS: RangeInclusive<i64> = 1..=65_535;
+/// What a host is probed with.
+pub(crate) const PROBES: Probes = Probes {
+    path: "/no-auth/status",
+    matcher: "200",
+    interval: 15,
+    timeout: 5,
+    healthy_threshold: 5,
+    unhealthy_threshold: 2,
+};
 
-pub(crate) const DEFAULT_HEALTH_CHECK_PATH: &str = "/no-auth/status";
-pub(crate) const DEFAULT_MATCHER: &str = "200";
-/// Seconds, as every range and default of a time below.
-pub(crate) const INTERVALS: RangeInclusive<i64> = 5..=300;
-pub(crate) const DEFAULT_INTERVAL: i64 = 15;
-pub(crate) const PROBE_TIMEOUTS: RangeInclusive<i64> = 2..=120;
-pub(crate) const DEFAULT_PROBE_TIMEOUT: i64 = 5;
-pub(crate) const THRESHOLDS: RangeInclusive<i64> = 2..=10;
-pub(crate) const DEFAULT_HEALTHY_THRESHOLD: i64 = 5;
-pub(crate) const DEFAULT_UNHEALTHY_THRESHOLD: i64 = 2;
-
-pub(crate) const DEREGISTRATION_DELAYS: RangeInclusive<i64> = 0..=3600;
-pub(crate) const STICKINESS_TYPES: &[&str] = &["lb_cookie", "app_cookie"];
-pub(crate) const STICKINESS_DURATIONS: RangeInclusive<i64> = 1..=604_800;
-pub(crate) const DEFAULT_STICKINESS_DURATION: i64 = 86_400;
-
-pub(crate) const IDLE_TIMEOUTS: RangeInclusive<i64> = 1..=4000;
-pub(crate) const DEFAULT_IDLE_TIMEOUT: i64 = 300;
+/// Seconds.
 pub(crate) const CLIENT_KEEP_ALIVES: RangeInclusive<i64> = 60..=604_800;
 pub(crate) const DEFAULT_CLIENT_KEEP_ALIVE: i64 = 3600;
 pub(crate) const DEFAULT_ENABLE_HTTP2: bool = true;
@@ -52,9 +42,6 @@ pub(crate) const DEFAULT_DESYNC_MITIGATION_MODE: &str = "defensive";
 pub(crate) const XFF_HEADER_PROCESSING_MODES: &[&str] = &["append", "preserve", "remove"];
 pub(crate) const DEFAULT_XFF_HEADER_PROCESSING_MODE: &str = "append";
 
-pub(crate) const DEFAULT_WAIT_FOR_HEALTHY: bool = true;
-pub(crate) const ON_UNHEALTHY: &[&str] = &["error", "warn"];
-pub(crate) const DEFAULT_ON_UNHEALTHY: &str = "error";
 pub(crate) const DEFAULT_TIMEOUT: &str = "15m";
 
 /// Seconds. WebSockets need longer than requests to come to an end.
@@ -82,24 +69,13 @@ pub(crate) fn identity_schema() -> Schema {
     Schema::new("A load balancer.", vec![Attribute::string("arn").required().describe("ARN of the load balancer.")])
 }
 
-fn number_in(name: &'static str, range: &RangeInclusive<i64>) -> Attribute {
-    Attribute::number(name).range(*range.start(), *range.end())
-}
-
-fn set_of(name: &'static str, element: Check) -> Attribute {
-    Attribute::string_set(name).check(Check::Each(Box::new(element)))
-}
-
 fn network() -> Vec<Attribute> {
     vec![
         Attribute::string("name").default(DEFAULT_NAME).check(forms::NAME).describe(
             "Name of the load balancer, and the stem of the names of its target groups and its security group. \
              Unique among the load balancers of an account and region. Changing it replaces the load balancer.",
         ),
-        Attribute::string("scheme").default(DEFAULT_SCHEME).one_of(SCHEMES).describe(
-            "Whether the load balancer has public addresses (`internet-facing`) or only private ones (`internal`). \
-             Changing it replaces the load balancer.",
-        ),
+        arguments::scheme(),
         Attribute::string("protocol").default(DEFAULT_PROTOCOL).one_of(PROTOCOLS).describe(
             "What clients speak to the load balancer, and the load balancer to the host. `HTTPS`: listeners and \
              targets on ports 443 and 12443, and `certificate_arn` is required; the host may present a self-signed \
@@ -114,10 +90,7 @@ fn network() -> Vec<Attribute> {
             "The VPC of the target groups and the security group. Derived from `subnet_ids` when not given; a VPC \
              that is not theirs is an error.",
         ),
-        Attribute::string("ip_address_type").default(DEFAULT_IP_ADDRESS_TYPE).one_of(IP_ADDRESS_TYPES).describe(
-            "Which addresses the load balancer has: IPv4, both IPv4 and IPv6 (`dualstack`), or public IPv6 with \
-             private IPv4 (`dualstack-without-public-ipv4`).",
-        ),
+        arguments::ip_address_type(),
         set_of("instance_ids", forms::INSTANCE_ID).required().describe(
             "The instances that run CodeStream On-Prem, registered in both target groups. More than one gives a \
              warning: CodeStream On-Prem has no service-level redundancy. A new instance is registered and waited \
@@ -178,33 +151,9 @@ fn access() -> Vec<Attribute> {
     ]
 }
 
-/// The arguments of a health check. Those of the resource have defaults; an endpoint's take the resource's.
-fn health_check(inherited: bool) -> Vec<Attribute> {
-    let or = |argument: Attribute, default: Value| {
-        if inherited { argument.optional_computed() } else { argument.default(default) }
-    };
-    vec![
-        or(Attribute::string("path"), DEFAULT_HEALTH_CHECK_PATH.into())
-            .check(forms::PATH)
-            .describe("The path asked for, with a query if need be."),
-        or(Attribute::string("matcher"), DEFAULT_MATCHER.into())
-            .check(forms::MATCHER)
-            .describe("The status codes of a healthy target: codes and ranges between commas."),
-        or(number_in("interval", &INTERVALS), DEFAULT_INTERVAL.into())
-            .describe("Seconds from one probe to the next. Must exceed `timeout`."),
-        or(number_in("timeout", &PROBE_TIMEOUTS), DEFAULT_PROBE_TIMEOUT.into())
-            .describe("Seconds without an answer until a probe has failed."),
-        or(number_in("healthy_threshold", &THRESHOLDS), DEFAULT_HEALTHY_THRESHOLD.into()).describe(
-            "Passing probes in a row until an unhealthy target is healthy again. A new target is healthy after one.",
-        ),
-        or(number_in("unhealthy_threshold", &THRESHOLDS), DEFAULT_UNHEALTHY_THRESHOLD.into())
-            .describe("Failing probes in a row until a target is unhealthy."),
-    ]
-}
-
 fn endpoints() -> Vec<Attribute> {
     vec![
-        Attribute::object("health_check", health_check(false)).optional_computed().describe(
+        Attribute::object("health_check", health_check(&PROBES, false)).optional_computed().describe(
             "How both target groups probe the instances, on the target port and with the target protocol. `api` and \
              `broadcaster` can each differ from it.",
         ),
@@ -230,7 +179,7 @@ fn endpoint(role: Role, what: &str) -> Vec<Attribute> {
         number_in("target_port", &PORTS)
             .optional_computed()
             .describe(format!("The port that the {what} listens on, on the instances. {by_protocol}")),
-        Attribute::object("health_check", health_check(true))
+        Attribute::object("health_check", health_check(&PROBES, true))
             .optional_computed()
             .describe("How the instances are probed. Each argument defaults to that of the resource's `health_check`."),
         number_in("deregistration_delay", &DEREGISTRATION_DELAYS)
@@ -245,21 +194,6 @@ fn endpoint(role: Role, what: &str) -> Vec<Attribute> {
              a new one can be there before the old one goes.",
         ),
         Attribute::string("url").computed().describe(format!("The URL of the {what}, for clients.")),
-    ]
-}
-
-fn stickiness() -> Vec<Attribute> {
-    vec![
-        Attribute::string("type").required().one_of(STICKINESS_TYPES).describe(
-            "Whose cookie it is: one that the load balancer sets (`lb_cookie`), or one that the application sets \
-             (`app_cookie`).",
-        ),
-        Attribute::string("cookie_name").check(forms::COOKIE_NAME).describe(
-            "The application's cookie. Required when `type` is `app_cookie`, refused when it is `lb_cookie`.",
-        ),
-        number_in("duration", &STICKINESS_DURATIONS)
-            .default(DEFAULT_STICKINESS_DURATION)
-            .describe("Seconds until a client may be sent to another instance."),
     ]
 }
 
@@ -311,51 +245,23 @@ fn logs_and_dns() -> Vec<Attribute> {
                 .describe("What the keys of the log objects start with, before `AWSLogs`."),
         ]
     };
-    let dns_record = vec![
-        Attribute::string("zone_id").required().check(forms::ZONE_ID).describe("Id of the Route 53 hosted zone."),
-        Attribute::string("name")
-            .optional_computed()
-            .check(forms::HOSTNAME)
-            .describe("Full name of the record. Defaults to `hostname`."),
-        Attribute::bool("evaluate_target_health")
-            .default(false)
-            .describe("Whether Route 53 takes the record out of its answers while no target is healthy."),
-    ];
     vec![
         Attribute::object("access_logs", logs()).describe("Logs each request to S3. Off when not given."),
         Attribute::object("connection_logs", logs()).describe("Logs each connection to S3. Off when not given."),
-        Attribute::object("dns_record", dns_record).describe(
-            "Keeps an alias record for the load balancer in Route 53: an A record, and an AAAA record too when \
-             `ip_address_type` is a dualstack one.",
-        ),
+        dns_record(),
     ]
 }
 
 fn operation() -> Vec<Attribute> {
-    let timeout = |name: &'static str, what: &str| {
-        Attribute::string(name).default(DEFAULT_TIMEOUT).check(forms::DURATION).describe(format!("For {what}."))
-    };
-    vec![
+    let mut attributes = vec![
         Attribute::bool("wait_for_healthy")
             .default(DEFAULT_WAIT_FOR_HEALTHY)
             .describe("Whether an apply is done only once every instance is healthy in both target groups."),
-        Attribute::string("on_unhealthy").default(DEFAULT_ON_UNHEALTHY).one_of(ON_UNHEALTHY).describe(
-            "What happens when the instances do not become healthy in time: the apply fails (`error`), which taints \
-             a load balancer that it was creating, or it succeeds with a warning and `ready = false` (`warn`). \
-             With `warn` and a postcondition on `ready` an unhealthy stack fails the apply and taints nothing.",
-        ),
-        Attribute::object(
-            "timeouts",
-            vec![timeout("create", "a create"), timeout("update", "an update"), timeout("delete", "a destroy")],
-        )
-        .optional_computed()
-        .describe("How long each operation may take, the wait for healthy instances included."),
-        Attribute::string_map("tags").describe(
-            "Tags for everything that the resource creates, security group rules included, merged over the \
-             provider's `default_tags`. Keys that start with `codestream:` are the provider's own.",
-        ),
-        Attribute::string_map("tags_all").computed().describe("All tags: `tags` over the provider's `default_tags`."),
-    ]
+        arguments::on_unhealthy("instances"),
+        arguments::timeouts(DEFAULT_TIMEOUT, "healthy instances"),
+    ];
+    attributes.extend(arguments::tags());
+    attributes
 }
 
 fn results() -> Vec<Attribute> {
@@ -379,48 +285,10 @@ fn results() -> Vec<Attribute> {
             "What `codestream-services-config.json` on the CodeStream host must be changed to, as JSON. \
              `provider::codestream::merge_services_config` merges it into the host's file.",
         ),
-        Attribute::object("topology", topology()).computed().describe(
+        Attribute::object("topology", topology("`api` or `broadcaster`.", false)).computed().describe(
             "What the resource consists of, known at plan: in a plan what will be there, in the state what is there. \
              Policies can quantify over it, and drift in any part shows in it.",
         ),
-    ]
-}
-
-fn topology() -> Vec<Attribute> {
-    let string = |name, text: &str| Attribute::string(name).computed().describe(text);
-    let number = |name, text: &str| Attribute::number(name).computed().describe(text);
-    let listeners = vec![
-        number("port", "The port it listens on."),
-        string("protocol", "`HTTP` or `HTTPS`."),
-        string("ssl_policy", "Its security policy; null with `HTTP`."),
-        string("certificate_arn", "Its default certificate; null with `HTTP`."),
-        string("target_group", "Name of the target group it forwards to; `redirect:<port>` when it redirects."),
-    ];
-    let target_groups = vec![
-        string("role", "`api` or `broadcaster`."),
-        string("name", "Its name."),
-        number("port", "The port on the instances."),
-        string("protocol", "`HTTP` or `HTTPS`."),
-        string("health_check_path", "The path its probes ask for."),
-        Attribute::string_set("instance_ids").computed().describe("The instances registered in it."),
-    ];
-    let security_group_rules = vec![
-        string("direction", "`ingress` or `egress`."),
-        string("protocol", "`tcp`, or `-1` for all."),
-        number("from_port", "The first port."),
-        number("to_port", "The last port."),
-        string(
-            "source",
-            "The other side: a block, a prefix list, a security group, or `vpc` for every block of the VPC.",
-        ),
-        string("description", "What it is for."),
-    ];
-    vec![
-        Attribute::object_list("listeners", listeners).computed().describe("The listeners, by port."),
-        Attribute::object_list("target_groups", target_groups).computed().describe("The target groups, by role."),
-        Attribute::object_list("security_group_rules", security_group_rules)
-            .computed()
-            .describe("The security group rules that hold for the load balancer."),
     ]
 }
 

@@ -10,10 +10,10 @@ use tfplugin::value::Value;
 
 use super::config::Role;
 use super::desired::{LOAD_BALANCER, REDIRECT};
-use super::private::Applied;
 use super::services_config;
-use super::topology::topology;
 use crate::aws::{Attributes, HealthCheck, Tags};
+use crate::resource::private::Applied;
+use crate::resource::topology::topology;
 use crate::stack::ownership::{OWNERSHIP, ROLE, STACK, user_tags};
 use crate::stack::{Action, Listener, Node, NodeId, Observed, Record, Ref, Source, TargetGroup};
 
@@ -30,7 +30,7 @@ pub(crate) fn state(base: &Value, observed: &Observed, applied: Option<&Applied>
         state.put(role.name(), view.endpoint(role, state.get(role.name())));
     }
     state.put("ready", view.ready());
-    state.put("topology", topology(observed.nodes.iter().map(|(id, existing)| (id, &existing.node))));
+    state.put("topology", topology(observed.nodes.iter().map(|(id, existing)| (id, &existing.node)), false));
     services_config::put_urls(&mut state);
     state
 }

@@ -4,7 +4,7 @@ use tfplugin::diagnostics::Diagnostics;
 use tfplugin::provider::{Imported, MoveRequest};
 use tfplugin::schema::Schema;
 
-use super::private::Private;
+use crate::resource::private::Private;
 
 /// The end of the AWS provider's address: Terraform and OpenTofu have it from different hosts.
 const AWS_PROVIDER: &str = "/hashicorp/aws";

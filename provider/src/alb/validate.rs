@@ -12,7 +12,7 @@ use tfplugin::value::Value;
 use super::config::{Protocol, Role};
 use super::resolve::resolve;
 use super::schema::{DEFAULT_IDLE_TIMEOUT, DEFAULT_SSL_POLICY, INTERVALS, PROBE_TIMEOUTS, REDIRECT_PORT, schema};
-use super::tags;
+use crate::resource::tags;
 
 /// AWS's own idle timeout, in seconds: too short for a WebSocket.
 const AWS_IDLE_TIMEOUT: i64 = 60;

@@ -11,7 +11,7 @@ use tfplugin::provider::{DataSource, Stop};
 use tfplugin::schema::{Attribute, Schema};
 use tfplugin::value::Value;
 
-use crate::alb::forms;
+use crate::resource::forms;
 use crate::aws::{AwsError, CertificateInfo};
 use crate::certificate::{covers, rfc3339};
 use crate::diagnose;

@@ -9,7 +9,7 @@ use tfplugin::provider::{DataSource, Stop};
 use tfplugin::schema::{Attribute, Schema};
 use tfplugin::value::Value;
 
-use crate::alb::forms;
+use crate::resource::forms;
 use crate::aws::{self, Aws, InstanceInfo, RouteTableInfo, SubnetInfo};
 use crate::diagnose;
 use crate::settings::Shared;

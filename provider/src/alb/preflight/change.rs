@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tfplugin::value::Value;
 
 use crate::alb::config::Role;
-use crate::alb::private::Private;
+use crate::resource::private::Private;
 
 /// What a plan changes.
 pub(super) struct Change<'a> {

@@ -26,9 +26,9 @@ use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
 use tfplugin::value::Value;
 
 use super::find::owner;
-use super::private::Private;
 use crate::aws::Aws;
 use crate::diagnose;
+use crate::resource::private::Private;
 use crate::settings::Preflight as Mode;
 use crate::stack::NodeId;
 use crate::stack::observe::Taken;

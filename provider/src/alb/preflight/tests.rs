@@ -9,7 +9,7 @@ use tfplugin::value::Value;
 
 use super::{Mode, Preflight, check};
 use crate::alb::find::owner;
-use crate::alb::private::Private;
+use crate::resource::private::Private;
 use crate::alb::resolve::resolve;
 use crate::alb::samples::{UNKNOWN_VALUE, change, configuration, https};
 use crate::aws::fake::{FakeAws, Fault, State, cert_arn, pending_cert_arn};

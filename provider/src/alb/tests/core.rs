@@ -12,7 +12,7 @@ use tfplugin::schema::{Attribute, Mode};
 use tfplugin::value::Value;
 
 use crate::alb::Alb;
-use crate::alb::private::Private;
+use crate::resource::private::Private;
 use crate::aws::fake::FakeAws;
 use crate::settings::{Preflight, Settings, Shared};
 

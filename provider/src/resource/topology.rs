@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tfplugin::value::Value;
 
 use super::config::UNKNOWN;
-use super::desired::LOAD_BALANCER;
+use super::LOAD_BALANCER;
 use crate::stack::{Action, Listener, Node, NodeId, Ref, Rule, TargetGroup};
 
 /// A string of a graph as a value; one that only apply will know is unknown.
@@ -20,8 +20,9 @@ fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Value {
     if all.iter().any(Value::is_unknown) { Value::Unknown } else { Value::set(all) }
 }
 
-/// The topology of a graph.
-pub(crate) fn topology<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> + Clone) -> Value {
+/// The topology of a graph. The rules are those that hold for the load balancer, or those of every group, by its
+/// name.
+pub(crate) fn topology<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> + Clone, every_group: bool) -> Value {
     let listeners: Vec<&Listener> = nodes
         .clone()
         .filter_map(|(_, node)| match node {
@@ -42,7 +43,7 @@ pub(crate) fn topology<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> +
     Value::object([
         ("listeners", Value::List(listeners.collect())),
         ("target_groups", Value::List(groups.into_values().collect())),
-        ("security_group_rules", rules_value(nodes)),
+        ("security_group_rules", if every_group { every_rule(nodes) } else { rules_value(nodes) }),
     ])
 }
 
@@ -122,17 +123,49 @@ fn rules_value<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> + Clone) 
         rules.extend(group.rules.iter().map(rule_value));
     }
     for other in attached.into_iter().flatten().filter(|other| **other != Ref::Of(own.clone())) {
-        rules.push(Value::object([
-            ("direction", Value::from("attached")),
-            ("protocol", Value::from("-1")),
-            ("from_port", Value::from(-1)),
-            ("to_port", Value::from(-1)),
-            ("source", Value::from(other.to_string())),
-            ("description", Value::from("A security group that this resource did not attach")),
-        ]));
+        rules.push(attached_value(other));
     }
     let unknown = rules.iter().any(|rule| !rule.is_wholly_known());
     if unknown { Value::Unknown } else { Value::List(rules) }
+}
+
+/// The rules of every group, each with the role of its group; and a line for every group that somebody else has
+/// attached to the load balancer.
+fn every_rule<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> + Clone) -> Value {
+    let mut rules = Vec::new();
+    for (id, node) in nodes {
+        match (id, node) {
+            (NodeId::SecurityGroup(role), Node::SecurityGroup(group)) => {
+                rules.extend(group.rules.iter().map(|rule| (*role, rule_value(rule))));
+            }
+            (_, Node::LoadBalancer(balancer)) => {
+                let own = Ref::Of(NodeId::SecurityGroup(LOAD_BALANCER));
+                let others = balancer.security_groups.iter().filter(|group| **group != own);
+                rules.extend(others.map(|other| (LOAD_BALANCER, attached_value(other))));
+            }
+            _ => {}
+        }
+    }
+    if rules.iter().any(|(_, rule)| !rule.is_wholly_known()) {
+        return Value::Unknown;
+    }
+    let named = rules.into_iter().map(|(role, mut rule)| {
+        rule.put("security_group", role);
+        rule
+    });
+    Value::List(named.collect())
+}
+
+/// A group that somebody else has attached.
+fn attached_value(group: &Ref) -> Value {
+    Value::object([
+        ("direction", Value::from("attached")),
+        ("protocol", Value::from("-1")),
+        ("from_port", Value::from(-1)),
+        ("to_port", Value::from(-1)),
+        ("source", Value::from(group.to_string())),
+        ("description", Value::from("A security group that this resource did not attach")),
+    ])
 }
 
 fn rule_value(rule: &Rule) -> Value {

@@ -1,0 +1,18 @@
+//! What the resources have in common: each is a graph of AWS objects around a load balancer.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `arguments`, `config` | parts of schemas and of configurations |
+//! | `forms`, `tags` | what strings and tags must look like |
+//! | `topology` | what a graph opens and where it leads, as an output |
+//! | `private` | what is kept beside the state |
+
+pub(crate) mod arguments;
+pub(crate) mod config;
+pub(crate) mod forms;
+pub(crate) mod private;
+pub(crate) mod tags;
+pub(crate) mod topology;
+
+/// The role of the load balancer, and of its security group.
+pub(crate) const LOAD_BALANCER: &str = "load-balancer";
