@@ -11,10 +11,10 @@ use tfplugin::provider::{DataSource, Stop};
 use tfplugin::schema::{Attribute, Schema};
 use tfplugin::value::Value;
 
-use crate::resource::forms;
 use crate::aws::{AwsError, CertificateInfo};
 use crate::certificate::{covers, rfc3339};
 use crate::diagnose;
+use crate::resource::forms;
 use crate::settings::Shared;
 
 /// ACM's word for a certificate that can be used.

@@ -9,9 +9,9 @@ use tfplugin::provider::{DataSource, Stop};
 use tfplugin::schema::{Attribute, Schema};
 use tfplugin::value::Value;
 
-use crate::resource::forms;
 use crate::aws::{self, Aws, InstanceInfo, RouteTableInfo, SubnetInfo};
 use crate::diagnose;
+use crate::resource::forms;
 use crate::settings::Shared;
 
 /// The data source.

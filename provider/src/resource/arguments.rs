@@ -183,8 +183,10 @@ pub(crate) fn topology(roles: &str, groups: bool) -> Vec<Attribute> {
         string("description", "What it is for."),
     ];
     let hold = if groups {
-        security_group_rules
-            .push(string("security_group", "Whose rule it is: that of the `load-balancer`, the `node`s or the `cache`."));
+        security_group_rules.push(string(
+            "security_group",
+            "Whose rule it is: that of the `load-balancer`, the `node`s or the `cache`.",
+        ));
         "The rules of the security groups."
     } else {
         "The security group rules that hold for the load balancer."

@@ -3,7 +3,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `arguments`, `config` | parts of schemas and of configurations |
-//! | `forms`, `tags` | what strings and tags must look like |
+//! | `forms`, `tags`, `rules` | what strings, tags, and arguments together must look like |
 //! | `topology` | what a graph opens and where it leads, as an output |
 //! | `private` | what is kept beside the state |
 
@@ -11,6 +11,9 @@ pub(crate) mod arguments;
 pub(crate) mod config;
 pub(crate) mod forms;
 pub(crate) mod private;
+pub(crate) mod rules;
+#[cfg(test)]
+pub(crate) mod samples;
 pub(crate) mod tags;
 pub(crate) mod topology;
 

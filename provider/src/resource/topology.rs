@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use tfplugin::value::Value;
 
-use super::config::UNKNOWN;
 use super::LOAD_BALANCER;
+use super::config::UNKNOWN;
 use crate::stack::{Action, Listener, Node, NodeId, Ref, Rule, TargetGroup};
 
 /// A string of a graph as a value; one that only apply will know is unknown.

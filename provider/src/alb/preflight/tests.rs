@@ -9,11 +9,11 @@ use tfplugin::value::Value;
 
 use super::{Mode, Preflight, check};
 use crate::alb::find::owner;
-use crate::resource::private::Private;
 use crate::alb::resolve::resolve;
 use crate::alb::samples::{UNKNOWN_VALUE, change, configuration, https};
 use crate::aws::fake::{FakeAws, Fault, State, cert_arn, pending_cert_arn};
 use crate::aws::{Aws, AwsError, Direction, NewLoadBalancer, Peer, RuleSettings, Tags};
+use crate::resource::private::Private;
 
 /// In January 2027; the certificates of the fake end in 2100.
 const NOW: u64 = 1_800_000_000;

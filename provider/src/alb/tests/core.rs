@@ -12,8 +12,8 @@ use tfplugin::schema::{Attribute, Mode};
 use tfplugin::value::Value;
 
 use crate::alb::Alb;
-use crate::resource::private::Private;
 use crate::aws::fake::FakeAws;
+use crate::resource::private::Private;
 use crate::settings::{Preflight, Settings, Shared};
 
 /// One resource in one state file.
