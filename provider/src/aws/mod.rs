@@ -404,6 +404,120 @@ pub(crate) struct InstanceInfo {
     pub security_groups: BTreeSet<String>,
 }
 
+/// An instance with what it was launched with, as far as that is described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LaunchedInfo {
+    /// The instance.
+    pub instance: InstanceInfo,
+    /// Its image.
+    pub image_id: String,
+    /// Its type.
+    pub instance_type: String,
+    /// Its key pair.
+    pub key_name: Option<String>,
+    /// The name of its instance profile.
+    pub instance_profile: Option<String>,
+    /// Whether its metadata can be had with a session token only.
+    pub requires_session: bool,
+    /// Its tags.
+    pub tags: Tags,
+    /// AWS's reason for the state, when it gives one.
+    pub state_reason: Option<String>,
+}
+
+/// An instance to launch: metadata with a session token only, an encrypted root volume, and the same tags on both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewInstance {
+    /// A repeated call with the same token launches nothing more.
+    pub client_token: String,
+    /// Its image.
+    pub image_id: String,
+    /// Its type.
+    pub instance_type: String,
+    /// Its subnet.
+    pub subnet_id: String,
+    /// Its security groups.
+    pub security_groups: BTreeSet<String>,
+    /// Its key pair.
+    pub key_name: Option<String>,
+    /// The name of its instance profile.
+    pub instance_profile: Option<String>,
+    /// The size of its root volume in GiB.
+    pub root_volume_size: i64,
+    /// Its user data, as text.
+    pub user_data: String,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// The subnets of caches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CacheSubnetGroupInfo {
+    /// Its ARN.
+    pub arn: String,
+    /// Its name, unique in an account and region.
+    pub name: String,
+    /// The VPC of its subnets.
+    pub vpc_id: String,
+    /// Its subnets.
+    pub subnet_ids: BTreeSet<String>,
+}
+
+/// A replication group: a primary cache and its replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReplicationGroupInfo {
+    /// Its ARN.
+    pub arn: String,
+    /// Its id, unique in an account and region.
+    pub id: String,
+    /// `creating`, `available`, `modifying`, `deleting`, ...
+    pub status: String,
+    /// What can be changed about it.
+    pub settings: CacheSettings,
+    /// Whether it speaks TLS.
+    pub transit_encryption: bool,
+    /// Whether it encrypts what it stores.
+    pub at_rest_encryption: bool,
+    /// Whether it wants a token.
+    pub auth_token: bool,
+    /// The host and port of its primary, once it has one.
+    pub endpoint: Option<(String, u16)>,
+}
+
+/// What can be changed about a replication group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CacheSettings {
+    /// `cache.t3.micro`
+    pub node_type: String,
+    /// `7.1`; `None` where AWS does not tell.
+    pub engine_version: Option<String>,
+    /// How many replicas the primary has.
+    pub replica_count: i64,
+    /// Whether a replica takes over from a primary that fails.
+    pub automatic_failover: bool,
+}
+
+/// A replication group to create, with cluster mode disabled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewReplicationGroup {
+    /// Its id.
+    pub id: String,
+    /// Its description.
+    pub description: String,
+    /// What can be changed about it later.
+    pub settings: CacheSettings,
+    /// Whether it speaks TLS.
+    pub transit_encryption: bool,
+    /// Whether it encrypts what it stores.
+    pub at_rest_encryption: bool,
+    /// Its subnets.
+    pub subnet_group: String,
+    /// Its security groups.
+    pub security_groups: BTreeSet<String>,
+    /// Its tags.
+    pub tags: Tags,
+}
+
 /// A certificate in ACM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CertificateInfo {
@@ -571,6 +685,42 @@ pub(crate) trait Aws: Send + Sync {
     async fn vpc(&self, id: &str) -> Result<Option<VpcInfo>>;
     /// `ec2:DescribeInstances`, by id; those that do not exist are left out.
     async fn instances(&self, ids: &BTreeSet<String>) -> Result<Vec<InstanceInfo>>;
+    /// `ec2:DescribeInstances`, by the value of a tag; those that are terminated, too.
+    async fn launched(&self, key: &str, value: &str) -> Result<Vec<LaunchedInfo>>;
+    /// `ec2:RunInstances`: the id of one instance.
+    async fn run_instance(&self, new: &NewInstance) -> Result<String>;
+    /// `ec2:TerminateInstances`; fine when it is terminated.
+    async fn terminate_instance(&self, id: &str) -> Result<()>;
+
+    /// `elasticache:DescribeCacheSubnetGroups`
+    async fn cache_subnet_group(&self, name: &str) -> Result<Option<CacheSubnetGroupInfo>>;
+    /// `elasticache:CreateCacheSubnetGroup`: its ARN.
+    async fn create_cache_subnet_group(&self, name: &str, subnet_ids: &BTreeSet<String>, tags: &Tags)
+    -> Result<String>;
+    /// `elasticache:ModifyCacheSubnetGroup`
+    async fn modify_cache_subnet_group(&self, name: &str, subnet_ids: &BTreeSet<String>) -> Result<()>;
+    /// `elasticache:DeleteCacheSubnetGroup`
+    async fn delete_cache_subnet_group(&self, name: &str) -> Result<()>;
+    /// `elasticache:DescribeReplicationGroups`, all whose id starts with `prefix`.
+    async fn replication_groups(&self, prefix: &str) -> Result<Vec<ReplicationGroupInfo>>;
+    /// `elasticache:CreateReplicationGroup`: its ARN. The token is no part of what is to be created because that is
+    /// shown.
+    async fn create_replication_group(&self, new: &NewReplicationGroup, auth_token: Option<&str>) -> Result<String>;
+    /// `elasticache:ModifyReplicationGroup`: all of its settings but the number of its replicas, at once.
+    async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()>;
+    /// `elasticache:IncreaseReplicaCount`, or `...Decrease...` when there are more than `count`.
+    async fn set_replica_count(&self, id: &str, before: i64, count: i64) -> Result<()>;
+    /// `elasticache:DeleteReplicationGroup`, without a snapshot.
+    async fn delete_replication_group(&self, id: &str) -> Result<()>;
+    /// `elasticache:ListTagsForResource`; none while the object is changing.
+    async fn cache_tags(&self, arn: &str) -> Result<Tags>;
+    /// `elasticache:AddTagsToResource`
+    async fn add_cache_tags(&self, arn: &str, tags: &Tags) -> Result<()>;
+    /// `elasticache:RemoveTagsFromResource`
+    async fn remove_cache_tags(&self, arn: &str, keys: &BTreeSet<String>) -> Result<()>;
+
+    /// `ssm:GetParameter`: its value, a secret one in cleartext.
+    async fn parameter(&self, name: &str) -> Result<Option<String>>;
 
     /// `acm:DescribeCertificate`
     async fn certificate(&self, arn: &str) -> Result<Option<CertificateInfo>>;
