@@ -421,11 +421,9 @@ pub(crate) struct LaunchedInfo {
     pub requires_session: bool,
     /// Its tags.
     pub tags: Tags,
-    /// AWS's reason for the state, when it gives one.
-    pub state_reason: Option<String>,
 }
 
-/// An instance to launch: metadata with a session token only, an encrypted root volume, and the same tags on both.
+/// An instance to launch: metadata with a session token only, and an encrypted root volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewInstance {
     /// A repeated call with the same token launches nothing more.
@@ -448,6 +446,8 @@ pub(crate) struct NewInstance {
     pub user_data: String,
     /// Its tags.
     pub tags: Tags,
+    /// The tags of its root volume.
+    pub volume_tags: Tags,
 }
 
 /// The subnets of caches.

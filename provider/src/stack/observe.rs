@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 
-use super::ownership::{Claim, Owner, PROVISIONING, RESOURCE_ID};
+use super::cluster::{Cache, CacheSubnetGroup, ClusterAnswers, ClusterNames, Instance, InstanceFacts};
+use super::ownership::{Claim, NODE, Owner, PROVISIONING, RESOURCE_ID, STACK};
 use super::{
     Action, Existing, Foreign, Listener, LoadBalancer, Node, NodeId, Observed, Record, RecordId, Ref, Rule,
     SecurityGroup, Source, TargetGroup, attributes,
@@ -28,6 +29,10 @@ pub(crate) trait Roles: Send + Sync {
     fn of_listener(&self, listener: &ListenerInfo) -> Option<&'static str>;
     /// Whether a name is one that this stack gives to its target groups.
     fn is_group_name(&self, name: &str) -> bool;
+    /// What a stack with instances of its own calls the rest of what it has; none for the others.
+    fn cluster(&self) -> Option<ClusterNames> {
+        None
+    }
 }
 
 /// A record to look up.
@@ -105,6 +110,7 @@ struct Answers {
     listener_rules: BTreeMap<String, Vec<ListenerRuleInfo>>,
     group_attributes: BTreeMap<String, Attributes>,
     health: BTreeMap<String, Vec<TargetHealth>>,
+    cluster: ClusterAnswers,
 }
 
 /// Looks for a stack.
@@ -115,14 +121,15 @@ pub(crate) async fn observe(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Found,
 }
 
 async fn first_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsError> {
-    let (balancer, groups, security_groups, records, vpc) = tokio::try_join!(
+    let (balancer, groups, security_groups, records, vpc, cluster) = tokio::try_join!(
         balancer(aws, &sought.load_balancer),
         named_groups(aws, sought),
         security_groups(aws, sought),
         try_join_all(sought.records.iter().map(|record| aws.record(&record.zone_id, &record.name, record.kind))),
         vpc(aws, &sought.vpc),
+        cluster(aws, sought),
     )?;
-    let mut answers = Answers { security_groups, records, vpc, ..balancer };
+    let mut answers = Answers { security_groups, records, vpc, cluster, ..balancer };
     for group in groups {
         if !answers.groups.iter().any(|known| known.arn == group.arn) {
             answers.groups.push(group);
@@ -200,6 +207,21 @@ async fn vpc(aws: &dyn Aws, known: &VpcInfo) -> Result<VpcInfo, AwsError> {
     Ok(aws.vpc(&known.id).await?.unwrap_or_else(|| known.clone()))
 }
 
+/// The instances of a stack, and the cache that they share.
+async fn cluster(aws: &dyn Aws, sought: &Sought<'_>) -> Result<ClusterAnswers, AwsError> {
+    let Some(names) = sought.roles.cluster() else { return Ok(ClusterAnswers::default()) };
+    let (launched, caches, subnet_group) = tokio::try_join!(
+        aws.launched(STACK, &sought.owner.stack),
+        aws.replication_groups(&names.cache_prefix),
+        aws.cache_subnet_group(&names.subnet_group),
+    )?;
+    let arns: Vec<&String> =
+        caches.iter().map(|cache| &cache.arn).chain(subnet_group.iter().map(|group| &group.arn)).collect();
+    let tags = try_join_all(arns.iter().map(|arn| aws.cache_tags(arn))).await?;
+    let tags = arns.into_iter().cloned().zip(tags).collect();
+    Ok(ClusterAnswers { launched, caches, subnet_group, tags })
+}
+
 async fn second_round(aws: &dyn Aws, sought: &Sought<'_>, answers: &mut Answers) -> Result<(), AwsError> {
     let groups: Vec<String> = answers.groups.iter().map(|group| group.arn.clone()).collect();
     let listeners: Vec<String> = answers.listeners.iter().map(|listener| listener.arn.clone()).collect();
@@ -255,6 +277,7 @@ async fn adopted_groups(
 /// The resource ids of the creates that never finished, by the markers they left.
 fn interrupted(answers: &Answers) -> BTreeSet<String> {
     let tags = answers.tags.values().chain(answers.security_groups.iter().map(|group| &group.tags));
+    let tags = tags.chain(answers.cluster.launched.iter().map(|info| &info.tags)).chain(answers.cluster.tags.values());
     tags.filter(|tags| tags.contains_key(PROVISIONING)).filter_map(|tags| tags.get(RESOURCE_ID).cloned()).collect()
 }
 
@@ -293,6 +316,8 @@ impl Sorter<'_> {
     fn sort(mut self) -> Found {
         self.found.observed.vpc.clone_from(&self.answers.vpc);
         self.sort_security_groups();
+        self.sort_caches();
+        self.sort_instances();
         self.sort_target_groups();
         self.sort_balancer();
         self.sort_listeners();
@@ -364,6 +389,55 @@ impl Sorter<'_> {
                 rules,
             });
             self.claim(NodeId::SecurityGroup(role), &group.id, &group.tags, node, self.sought.adopt);
+        }
+    }
+
+    fn sort_caches(&mut self) {
+        let cluster = &self.answers.cluster;
+        if let Some(info) = &cluster.subnet_group {
+            let tags = cluster.tags.get(&info.arn).cloned().unwrap_or_default();
+            let subnet_ids = info.subnet_ids.clone();
+            let node = Node::CacheSubnetGroup(CacheSubnetGroup { name: info.name.clone(), subnet_ids });
+            self.claim(NodeId::CacheSubnetGroup(info.name.clone()), &info.arn, &tags, node, false);
+        }
+        // One that is being deleted keeps its name until it is gone.
+        for info in &cluster.caches {
+            let tags = cluster.tags.get(&info.arn).cloned().unwrap_or_default();
+            let node = Node::Cache(Cache {
+                id: info.id.clone(),
+                description: String::new(),
+                settings: info.settings.clone(),
+                transit_encryption: info.transit_encryption,
+                at_rest_encryption: info.at_rest_encryption,
+                auth_token_parameter: None,
+                subnet_group: String::new(),
+                security_groups: BTreeSet::new(),
+            });
+            let id = NodeId::Cache(info.id.clone());
+            if self.claim(id.clone(), &info.arn, &tags, node, false) {
+                self.found.observed.caches.insert(id, info.into());
+            }
+        }
+    }
+
+    /// The instances that are not on their way out. Two of the same kind in the same place are one too many.
+    fn sort_instances(&mut self) {
+        let leaves = |state: &str| matches!(state, "shutting-down" | "terminated");
+        for info in self.answers.cluster.launched.iter().filter(|info| !leaves(&info.instance.state)) {
+            let tag = info.tags.get(NODE).map(String::as_str).unwrap_or_default();
+            let groups = info.instance.security_groups.iter().map(|id| self.found.observed.reference(id)).collect();
+            let instance = Instance::found(info, tag, groups);
+            let mut id = instance.id();
+            while self.found.observed.nodes.contains_key(&id) {
+                id = NodeId::Instance(format!("{}-again", id.to_string().trim_start_matches("node ")));
+            }
+            if self.claim(id.clone(), &info.instance.id, &info.tags, Node::Instance(instance), false) {
+                let facts = InstanceFacts {
+                    availability_zone: info.instance.availability_zone.clone(),
+                    private_ip: info.instance.private_ip.clone(),
+                };
+                self.found.observed.instances.insert(id, facts);
+            }
         }
     }
 
@@ -587,7 +661,8 @@ impl Sorter<'_> {
                         *weights = weights.iter().map(|(group, weight)| (resolve(group), *weight)).collect();
                     }
                 }
-                Node::TargetGroup(_) | Node::Record(_) => {}
+                Node::TargetGroup(group) => group.targets = group.targets.iter().map(resolve).collect(),
+                Node::Record(_) | Node::CacheSubnetGroup(_) | Node::Cache(_) | Node::Instance(_) => {}
             }
         }
         self.found

@@ -324,7 +324,7 @@ impl Aws for FakeAws {
     }
     async fn cache_tags(&self, arn: &str) -> Result<Tags> {
         self.call("elasticache:ListTagsForResource", arn, |state| {
-            Ok(state.cache_tags(arn).map(|tags| tags.clone()).unwrap_or_default())
+            Ok(state.cache_tags(arn).cloned().unwrap_or_default())
         })
         .await
     }

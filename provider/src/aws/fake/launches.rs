@@ -55,7 +55,6 @@ impl State {
                     instance_profile: new.instance_profile.clone(),
                     requires_session: launch.requires_session,
                     tags: new.tags.clone(),
-                    state_reason: None,
                 })
             })
             .collect()
@@ -162,6 +161,7 @@ mod tests {
             root_volume_size: 8,
             user_data: String::new(),
             tags: tags("us"),
+            volume_tags: tags("us"),
         }
     }
 

@@ -166,7 +166,8 @@ fn target_group_line(group: &TargetGroup, names: &Names) -> String {
         let draining = if target.draining_until.is_some() { " draining" } else { "" };
         format!("{}:{port}{draining}", names.of(id))
     };
-    let targets: Vec<String> = group.targets.iter().map(describe).collect();
+    let mut targets: Vec<String> = group.targets.iter().map(describe).collect();
+    targets.sort();
     format!(
         "target group {}: {} {} {} {} {:?} targets {targets:?} attributes {:?} tags {:?}",
         info.name,

@@ -356,7 +356,6 @@ fn launched_info(of: &Instance) -> LaunchedInfo {
             .map(str::to_owned),
         requires_session: tokens == Some(&HttpTokensState::Required),
         tags: tags_of(of.tags()),
-        state_reason: of.state_reason().and_then(|reason| reason.message()).map(str::to_owned),
     }
 }
 
@@ -372,11 +371,8 @@ pub(super) async fn run_instance(client: &Client, new: &NewInstance) -> Result<S
         .volume_size(i32::try_from(new.root_volume_size).unwrap_or(i32::MAX))
         .build();
     let profile = |name: &String| IamInstanceProfileSpecification::builder().name(name).build();
-    let tagging: Vec<TagSpecification> = [ResourceType::Instance, ResourceType::Volume]
-        .into_iter()
-        .filter_map(|kind| tagging(kind, &new.tags))
-        .flatten()
-        .collect();
+    let of_instance = tagging(ResourceType::Instance, &new.tags).unwrap_or_default();
+    let of_volume = tagging(ResourceType::Volume, &new.volume_tags).unwrap_or_default();
     let answer = client
         .run_instances()
         .client_token(&new.client_token)
@@ -391,7 +387,7 @@ pub(super) async fn run_instance(client: &Client, new: &NewInstance) -> Result<S
         .metadata_options(metadata)
         .block_device_mappings(BlockDeviceMapping::builder().device_name(ROOT_DEVICE).ebs(volume).build())
         .user_data(STANDARD.encode(&new.user_data))
-        .set_tag_specifications(Some(tagging))
+        .set_tag_specifications(Some([of_instance, of_volume].concat()))
         .send()
         .await
         .map_err(error(RUN_INSTANCES))?;
