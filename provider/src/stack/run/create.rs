@@ -9,7 +9,6 @@ use crate::stack::plan::Purpose;
 use crate::stack::{Listener, LoadBalancer, Node, NodeId, SecurityGroup, TargetGroup};
 
 impl Run<'_> {
-    #[allow(clippy::needless_pass_by_value, reason = "a node is made for the call")]
     pub(super) fn tags_of(&self, node: Node) -> Tags {
         self.context.tags_of_new(&self.step.node, &node)
     }
