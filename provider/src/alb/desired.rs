@@ -14,9 +14,8 @@ use crate::stack::{
 };
 
 pub(crate) use crate::resource::LOAD_BALANCER;
+pub(crate) use crate::resource::outputs::REDIRECT;
 
-/// The role of the listener that answers in cleartext with a redirect.
-pub(crate) const REDIRECT: &str = "redirect";
 /// The port of that listener.
 pub(crate) const REDIRECT_PORT: u16 = 80;
 
@@ -59,8 +58,16 @@ pub(crate) fn security_group_name(stack: &str) -> String {
 
 /// The roles of a `codestream_alb`.
 pub(crate) struct AlbRoles {
+    stack: String,
     /// The start of its target groups' names.
-    pub(crate) prefix: String,
+    prefix: String,
+}
+
+impl AlbRoles {
+    /// Those of a stack.
+    pub(crate) fn of(stack: &str) -> Self {
+        Self { stack: stack.to_owned(), prefix: group_prefix(stack) }
+    }
 }
 
 impl Roles for AlbRoles {
@@ -78,6 +85,18 @@ impl Roles for AlbRoles {
             .into_iter()
             .find(|role| [Protocol::Http, Protocol::Https].iter().any(|protocol| protocol.default_port(*role) == port));
         role.map(Role::name)
+    }
+
+    fn group_prefix(&self) -> String {
+        self.prefix.clone()
+    }
+
+    fn security_groups(&self) -> BTreeMap<String, &'static str> {
+        BTreeMap::from([(security_group_name(&self.stack), LOAD_BALANCER)])
+    }
+
+    fn rules_description(&self) -> String {
+        instance_rules_description(&self.stack)
     }
 
     fn is_group_name(&self, name: &str) -> bool {
@@ -290,7 +309,7 @@ mod tests {
                 let name = group_name(stack, role, 12443, Protocol::Https);
                 assert!(name.len() <= GROUP_NAME_LIMIT, "{name}");
                 assert!(!name.contains("--"), "{name}");
-                assert!(AlbRoles { prefix: group_prefix(stack) }.is_group_name(&name), "{name}");
+                assert!(AlbRoles::of(stack).is_group_name(&name), "{name}");
             }
         }
     }

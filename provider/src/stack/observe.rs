@@ -29,6 +29,14 @@ pub(crate) trait Roles: Send + Sync {
     fn of_listener(&self, listener: &ListenerInfo) -> Option<&'static str>;
     /// Whether a name is one that this stack gives to its target groups.
     fn is_group_name(&self, name: &str) -> bool;
+    /// The start of the names of its target groups.
+    fn group_prefix(&self) -> String;
+    /// The names of its security groups, with their roles.
+    fn security_groups(&self) -> BTreeMap<String, &'static str>;
+    /// The description of the rules that it keeps in somebody else's security group.
+    fn rules_description(&self) -> String {
+        String::new()
+    }
     /// What a stack with instances of its own calls the rest of what it has; none for the others.
     fn cluster(&self) -> Option<ClusterNames> {
         None

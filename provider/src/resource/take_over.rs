@@ -4,7 +4,7 @@ use tfplugin::diagnostics::Diagnostics;
 use tfplugin::provider::{Imported, MoveRequest};
 use tfplugin::schema::Schema;
 
-use crate::resource::private::Private;
+use super::private::Private;
 
 /// The end of the AWS provider's address: Terraform and OpenTofu have it from different hosts.
 const AWS_PROVIDER: &str = "/hashicorp/aws";
@@ -57,8 +57,14 @@ mod tests {
     use serde_json::{Value as Json, json};
     use tfplugin::value::Value;
 
-    use super::super::schema::schema;
+    use crate::alb::CodestreamAlb;
+    use crate::resource::Composite;
+
     use super::*;
+
+    fn schema() -> Schema {
+        CodestreamAlb::schema()
+    }
 
     const ARN: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/web/50dc6c495c0c9188";
 
