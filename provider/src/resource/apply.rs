@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tfplugin::diagnostics::Diagnostics;
-use tfplugin::provider::{ApplyRequest, ApplyResponse, Stop};
+use tfplugin::provider::{ApplyResponse, Stop};
 use tfplugin::value::Value;
 use tokio::time::Instant;
 use tracing::{debug, info};

@@ -7,6 +7,7 @@
 //! | `find`, `take_over` | looking for what is there, and what an import or a `moved` block takes over |
 //! | `outputs` | the parts of planned states and of states that all resources have |
 //! | `topology` | what a graph opens and where it leads, as an output |
+//! | `names` | names that fit what AWS allows |
 //! | `private` | what is kept beside the state |
 //! | `arguments`, `config` | parts of schemas and of configurations |
 //! | `forms`, `tags`, `rules` | what strings, tags, and arguments together must look like |
@@ -17,6 +18,7 @@ pub(crate) mod config;
 pub(crate) mod find;
 pub(crate) mod forms;
 mod managed;
+pub(crate) mod names;
 pub(crate) mod outputs;
 pub(crate) mod private;
 pub(crate) mod rules;

@@ -1,8 +1,7 @@
 //! Core around a `codestream_alb`.
 
 use crate::alb::CodestreamAlb;
-use crate::resource::testing::core;
 
-pub(super) use core::Applied;
+pub(super) use crate::resource::testing::core::Applied;
 
-pub(super) type Core = core::Core<CodestreamAlb>;
+pub(super) type Core = crate::resource::testing::core::Core<CodestreamAlb>;

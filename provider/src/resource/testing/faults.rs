@@ -12,7 +12,7 @@ use crate::aws::fake::{Call, FakeAws, Fault, State};
 use crate::resource::Composite;
 
 /// A resource under test.
-pub(crate) trait Subject {
+pub(crate) trait Subject: 'static {
     /// The resource.
     type Kind: Composite;
     /// The name of the stack under test.
