@@ -119,14 +119,6 @@ impl Config {
             timeouts: timeouts(value.get("timeouts"), schema::DEFAULT_TIMEOUT),
         })
     }
-
-    /// The port of Redis.
-    pub(crate) fn redis_port(&self) -> u16 {
-        match &self.cache {
-            Cache::Existing { port, .. } => *port,
-            Cache::New { .. } => DEFAULT_REDIS_PORT,
-        }
-    }
 }
 
 fn cache(value: &Value) -> Option<Cache> {

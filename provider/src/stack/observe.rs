@@ -3,12 +3,14 @@
 //! What the state names comes first. A search by name and tags finds what the state cannot know: the objects of
 //! an interrupted apply. Look-ups run side by side, in as few rounds as their answers allow.
 
+mod cluster;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 
-use super::cluster::{Cache, CacheSubnetGroup, ClusterAnswers, ClusterNames, Instance, InstanceFacts};
-use super::ownership::{Claim, NODE, Owner, PROVISIONING, RESOURCE_ID, STACK};
+use super::cluster::{ClusterAnswers, ClusterNames};
+use super::ownership::{Claim, Owner, PROVISIONING, RESOURCE_ID};
 use super::{
     Action, Existing, Foreign, Listener, LoadBalancer, Node, NodeId, Observed, Record, RecordId, Ref, Rule,
     SecurityGroup, Source, TargetGroup, attributes,
@@ -135,7 +137,7 @@ async fn first_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsE
         security_groups(aws, sought),
         try_join_all(sought.records.iter().map(|record| aws.record(&record.zone_id, &record.name, record.kind))),
         vpc(aws, &sought.vpc),
-        cluster(aws, sought),
+        cluster::ask(aws, sought),
     )?;
     let mut answers = Answers { security_groups, records, vpc, cluster, ..balancer };
     for group in groups {
@@ -213,21 +215,6 @@ async fn vpc(aws: &dyn Aws, known: &VpcInfo) -> Result<VpcInfo, AwsError> {
         return Ok(known.clone());
     }
     Ok(aws.vpc(&known.id).await?.unwrap_or_else(|| known.clone()))
-}
-
-/// The instances of a stack, and the cache that they share.
-async fn cluster(aws: &dyn Aws, sought: &Sought<'_>) -> Result<ClusterAnswers, AwsError> {
-    let Some(names) = sought.roles.cluster() else { return Ok(ClusterAnswers::default()) };
-    let (launched, caches, subnet_group) = tokio::try_join!(
-        aws.launched(STACK, &sought.owner.stack),
-        aws.replication_groups(&names.cache_prefix),
-        aws.cache_subnet_group(&names.subnet_group),
-    )?;
-    let arns: Vec<&String> =
-        caches.iter().map(|cache| &cache.arn).chain(subnet_group.iter().map(|group| &group.arn)).collect();
-    let tags = try_join_all(arns.iter().map(|arn| aws.cache_tags(arn))).await?;
-    let tags = arns.into_iter().cloned().zip(tags).collect();
-    Ok(ClusterAnswers { launched, caches, subnet_group, tags })
 }
 
 async fn second_round(aws: &dyn Aws, sought: &Sought<'_>, answers: &mut Answers) -> Result<(), AwsError> {
@@ -397,55 +384,6 @@ impl Sorter<'_> {
                 rules,
             });
             self.claim(NodeId::SecurityGroup(role), &group.id, &group.tags, node, self.sought.adopt);
-        }
-    }
-
-    fn sort_caches(&mut self) {
-        let cluster = &self.answers.cluster;
-        if let Some(info) = &cluster.subnet_group {
-            let tags = cluster.tags.get(&info.arn).cloned().unwrap_or_default();
-            let subnet_ids = info.subnet_ids.clone();
-            let node = Node::CacheSubnetGroup(CacheSubnetGroup { name: info.name.clone(), subnet_ids });
-            self.claim(NodeId::CacheSubnetGroup(info.name.clone()), &info.arn, &tags, node, false);
-        }
-        // One that is being deleted keeps its name until it is gone.
-        for info in &cluster.caches {
-            let tags = cluster.tags.get(&info.arn).cloned().unwrap_or_default();
-            let node = Node::Cache(Cache {
-                id: info.id.clone(),
-                description: String::new(),
-                settings: info.settings.clone(),
-                transit_encryption: info.transit_encryption,
-                at_rest_encryption: info.at_rest_encryption,
-                auth_token_parameter: None,
-                subnet_group: String::new(),
-                security_groups: BTreeSet::new(),
-            });
-            let id = NodeId::Cache(info.id.clone());
-            if self.claim(id.clone(), &info.arn, &tags, node, false) {
-                self.found.observed.caches.insert(id, info.into());
-            }
-        }
-    }
-
-    /// The instances that are not on their way out. Two of the same kind in the same place are one too many.
-    fn sort_instances(&mut self) {
-        let leaves = |state: &str| matches!(state, "shutting-down" | "terminated");
-        for info in self.answers.cluster.launched.iter().filter(|info| !leaves(&info.instance.state)) {
-            let tag = info.tags.get(NODE).map(String::as_str).unwrap_or_default();
-            let groups = info.instance.security_groups.iter().map(|id| self.found.observed.reference(id)).collect();
-            let instance = Instance::found(info, tag, groups);
-            let mut id = instance.id();
-            while self.found.observed.nodes.contains_key(&id) {
-                id = NodeId::Instance(format!("{}-again", id.to_string().trim_start_matches("node ")));
-            }
-            if self.claim(id.clone(), &info.instance.id, &info.tags, Node::Instance(instance), false) {
-                let facts = InstanceFacts {
-                    availability_zone: info.instance.availability_zone.clone(),
-                    private_ip: info.instance.private_ip.clone(),
-                };
-                self.found.observed.instances.insert(id, facts);
-            }
         }
     }
 
