@@ -24,7 +24,7 @@ from botocore.exceptions import ClientError
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from . import caching, load_balancing, network, seed, settings  # noqa: F401  (the first three change moto)
+from . import caching, instances, load_balancing, network, seed, settings  # noqa: F401  (the first four change moto)
 
 
 class OneAtATime:
