@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod certificates;
+mod cluster;
+mod cluster_for_real;
 mod continuity;
 mod drift;
 mod examples;
