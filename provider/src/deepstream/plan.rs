@@ -121,8 +121,8 @@ fn put_nodes(planned: &mut Value, prior: Option<&Value>, config: Option<&Config>
     let last = prior.and_then(|prior| prior.get("nodes").as_list()).unwrap_or_default();
     let wanted = config.map(instances).unwrap_or_default();
     let names: Vec<String> = wanted.iter().map(|instance| node_name(&instance.id())).collect();
-    let same =
-        names.len() == last.len() && names.iter().zip(last).all(|(name, node)| node.get("name").as_str() == Some(name));
+    let same = names.len() == last.len()
+        && names.iter().zip(last).all(|(name, node)| node.get("name").as_str() == Some(name.as_str()));
     let nodes = if same && config.is_some() { Value::List(last.to_vec()) } else { Value::Unknown };
     planned.put("nodes", nodes);
     let topology = config.map_or(Value::Unknown, |config| planned_topology(planned, config, last));
@@ -161,7 +161,7 @@ fn planned_topology(planned: &Value, config: &Config, last: &[Value]) -> Value {
     let mut graph = desired(config, group, planned.get("vpc_id").as_str().unwrap_or(UNKNOWN), &Tags::new());
     let known = |target: &Ref| {
         let Ref::Of(id) = target else { return target.clone() };
-        let node = last.iter().find(|node| node.get("name").as_str() == Some(&node_name(id)));
+        let node = last.iter().find(|node| node.get("name").as_str().is_some_and(|name| name == node_name(id)));
         let id = node.and_then(|node| node.get("instance_id").as_str());
         id.map_or_else(|| target.clone(), |id| Ref::Known(id.to_owned()))
     };

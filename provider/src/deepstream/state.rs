@@ -170,7 +170,7 @@ pub(crate) fn imported(state: &Value, observed: &Observed) -> Value {
         let rules = group.into_iter().flat_map(|group| &group.rules);
         rules.filter(|rule| rule.direction == Direction::Ingress).collect()
     };
-    let [mut ipv4, mut ipv6, mut lists] = [const { BTreeSet::<&String>::new() }; 3];
+    let (mut ipv4, mut ipv6, mut lists) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for rule in rules(LOAD_BALANCER) {
         match &rule.source {
             Source::Cidr(block) if block.contains(':') => ipv6.insert(block),
