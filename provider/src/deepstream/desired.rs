@@ -32,6 +32,7 @@ const SHORT: &str = "ds";
 /// What is left for the cluster's name in the id of a replication group, which has at most 40 characters.
 const SLUG_LENGTH: usize = 27;
 const SSH_PORT: u16 = 22;
+const DNS_PORT: u16 = 53;
 
 /// The name of the target group.
 pub(crate) fn group_name(stack: &str, port: u16) -> String {
@@ -208,14 +209,11 @@ fn node_rules(config: &Config) -> BTreeSet<Rule> {
         .map(|block| tcp(Direction::Ingress, SSH_PORT, Source::Cidr(block.clone()), "SSH"))
         .collect();
     rules.insert(tcp(Direction::Ingress, config.boot.server.port, balancer, "The load balancer"));
-    rules.insert(Rule {
-        direction: Direction::Egress,
-        protocol: "-1".to_owned(),
-        from_port: -1,
-        to_port: -1,
-        source: Source::Cidr("0.0.0.0/0".to_owned()),
-        description: "Packages, parameters and Redis".to_owned(),
-    });
+    let anywhere = Source::Cidr("0.0.0.0/0".to_owned());
+    let out = tcp(Direction::Egress, 0, anywhere, "Packages, parameters and Redis");
+    rules.insert(Rule { to_port: i64::from(u16::MAX), ..out });
+    let names = tcp(Direction::Egress, DNS_PORT, Source::Vpc, "Name servers of the VPC");
+    rules.insert(Rule { protocol: "udp".to_owned(), ..names });
     rules
 }
 

@@ -3,7 +3,7 @@
 //! Used after a read and after an apply, whatever its end, so that the state always tells what exists. What AWS does not
 //! tell of a node, the node's name does: it changes with everything that the node is made of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tfplugin::value::Value;
 
@@ -17,7 +17,7 @@ use crate::resource::outputs::{self, agreed, health_check, number, stickiness};
 use crate::resource::private::Applied;
 use crate::resource::topology::topology;
 use crate::stack::cluster::Instance;
-use crate::stack::{Action, Listener, NodeId, Observed, Rule, Source, TargetGroup};
+use crate::stack::{Action, Existing, Listener, Node, NodeId, Observed, Ref, Rule, Source, TargetGroup};
 
 /// The state for a graph. `base` is the last state, or the planned one: what it says holds where the graph says
 /// nothing.
@@ -35,11 +35,24 @@ pub(crate) fn state(base: &Value, observed: &Observed, applied: Option<&Applied>
     common.records(&mut state);
     common.tags(&mut state);
     state.put("ready", outputs::serves(observed, group(&state, observed).map(|(id, _)| id)));
-    state.put("topology", topology(observed.nodes.iter().map(|(id, existing)| (id, &existing.node)), true));
+    state.put("topology", topology(resolved(observed).iter(), true));
     put_url(&mut state);
     let config = Config::parse(&state);
     put_texts(&mut state, config.as_ref());
     state.unknown_as_null()
+}
+
+/// The graph with the instances of target groups by their ids.
+fn resolved(observed: &Observed) -> BTreeMap<NodeId, Node> {
+    let known = |target: &Ref| observed.resolve(target).map_or_else(|| target.clone(), Ref::Known);
+    let node = |existing: &Existing| match &existing.node {
+        Node::TargetGroup(group) => {
+            let targets = group.targets.iter().map(known).collect();
+            Node::TargetGroup(TargetGroup { targets, ..group.clone() })
+        }
+        other => other.clone(),
+    };
+    observed.nodes.iter().map(|(id, existing)| (id.clone(), node(existing))).collect()
 }
 
 fn listener(observed: &Observed, port: u16) -> Option<&Listener> {
@@ -72,7 +85,7 @@ fn put_listeners(state: &mut Value, observed: &Observed) {
 fn group<'a>(state: &Value, observed: &'a Observed) -> Option<(&'a NodeId, &'a TargetGroup)> {
     let weight = |id: &NodeId| {
         let weights = observed.listeners().filter_map(|(_, listener)| match &listener.action {
-            Action::Forward(weights) => weights.get(&crate::stack::Ref::Of(id.clone())).copied(),
+            Action::Forward(weights) => weights.get(&Ref::Of(id.clone())).copied(),
             _ => None,
         });
         weights.max().unwrap_or(-1)
