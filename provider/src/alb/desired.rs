@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::config::{Config, OnUnhealthy, Protocol, Role};
 use crate::aws::{Direction, ListenerInfo, Tags};
 use crate::resource::config::{group_attributes, normalised};
-use crate::resource::names;
-use crate::resource::names::group_prefix;
+use crate::resource::names::{self, group_prefix};
 use crate::stack::observe::Roles;
 use crate::stack::{
     Action, Desired, Listener, LoadBalancer, Node, NodeId, Record, Ref, Rule, SecurityGroup, Source, TargetGroup,
@@ -16,7 +15,7 @@ use crate::stack::{
 pub(crate) use crate::resource::LOAD_BALANCER;
 pub(crate) use crate::resource::outputs::REDIRECT;
 
-/// The port of that listener.
+/// The port of the listener that redirects.
 pub(crate) const REDIRECT_PORT: u16 = 80;
 
 /// The names of the target groups, by role.

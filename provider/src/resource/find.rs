@@ -188,9 +188,6 @@ pub(crate) async fn take_over(aws: &dyn Aws, owner: &Owner, found: &mut Found) -
         let ours = aws.security_group_rule_tags(group).await?.into_iter().filter(|(_, _, tags)| of_stack(tags));
         rules.extend(ours.map(|(id, _, _)| id));
     }
-    if !rest.is_empty() {
-        aws.add_tags(&rest, &tags).await?;
-    }
     if !compute.is_empty() {
         aws.add_ec2_tags(&compute, &tags).await?;
     }
@@ -199,6 +196,10 @@ pub(crate) async fn take_over(aws: &dyn Aws, owner: &Owner, found: &mut Found) -
     }
     if !rules.is_empty() {
         aws.add_ec2_tags(&rules, &Tags::from([(RESOURCE_ID.to_owned(), owner.resource_id.clone())])).await?;
+    }
+    // The load balancer is last to lose its marker, so it tells whose the others are until they are this one's.
+    if !rest.is_empty() {
+        aws.add_tags(&rest, &tags).await?;
     }
     Ok(())
 }

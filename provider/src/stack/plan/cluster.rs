@@ -125,7 +125,12 @@ impl<'a> Planner<'a> {
             if olds.is_empty() {
                 continue;
             }
-            let wait = self.replace(group, id, wanted, before);
+            let launched = !self.is_present(&Ref::Of(id.clone()));
+            let wait = self.bring_in(group, id, wanted, before);
+            // One that serves in the place of an old one that has left already must stay.
+            if launched || olds.iter().any(|old| self.is_registered(group, old)) {
+                self.put_newcomer_back(group, id, wait);
+            }
             before = after([wait]);
             for old in olds {
                 before = self.drop_instance(group, old, before);
@@ -139,20 +144,27 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Brings an instance in and waits until it is healthy. When it is not, it goes again.
-    fn replace(&mut self, group: &NodeId, id: &NodeId, wanted: &Instance, mut before: BTreeSet<StepId>) -> StepId {
+    /// Brings an instance in: the step that waits until it is healthy.
+    fn bring_in(&mut self, group: &NodeId, id: &NodeId, wanted: &Instance, mut before: BTreeSet<StepId>) -> StepId {
         let target = BTreeSet::from([Ref::Of(id.clone())]);
         if !self.is_present(&Ref::Of(id.clone())) {
             self.launch(id, wanted, before.clone());
             let change = Change::RegisterTargets(target.clone());
-            before.insert(self.push(group, change, before.clone(), "replaces another"));
+            let registered = self.push(group, change, before.clone(), "replaces another");
+            before.insert(registered);
         }
         before.extend(self.probed(group));
-        let wait = self.push(group, Change::WaitHealthy(target.clone()), before, "the old one goes on until it serves");
+        let wait = self.push(group, Change::WaitHealthy(target), before, "the old one goes on until it serves");
         self.warm_up.waits.insert(wait);
+        wait
+    }
+
+    /// What happens when a newcomer does not become healthy: it goes again.
+    fn put_newcomer_back(&mut self, group: &NodeId, id: &NodeId, wait: StepId) {
+        let target = BTreeSet::from([Ref::Of(id.clone())]);
         let settled = self.steps_of(|step| {
             step.node == *id
-                || matches!(&step.change, Change::RegisterTargets(targets) if targets.contains(&Ref::Of(id.clone())))
+                || matches!(&step.change, Change::RegisterTargets(targets) if !targets.is_disjoint(&target))
         });
         let failed = after([wait]);
         let deregistered = self.steps.len();
@@ -168,13 +180,17 @@ impl<'a> Planner<'a> {
             when: When::Failed(failed, settled.into_iter().chain([deregistered]).collect()),
             why: "it never served",
         });
-        wait
+    }
+
+    fn is_registered(&self, group: &NodeId, id: &NodeId) -> bool {
+        let target = Ref::Of(id.clone());
+        self.observed.target_group(group).is_some_and(|there| there.targets.contains(&target))
     }
 
     /// Drains and terminates an instance: the last of its steps.
     fn drop_instance(&mut self, group: &NodeId, id: &NodeId, mut before: BTreeSet<StepId>) -> BTreeSet<StepId> {
         let target = Ref::Of(id.clone());
-        let registered = self.observed.target_group(group).is_some_and(|there| there.targets.contains(&target));
+        let registered = self.is_registered(group, id);
         let drains = self
             .observed
             .health
