@@ -457,8 +457,6 @@ pub(crate) struct CacheSubnetGroupInfo {
     pub arn: String,
     /// Its name, unique in an account and region.
     pub name: String,
-    /// The VPC of its subnets.
-    pub vpc_id: String,
     /// Its subnets.
     pub subnet_ids: BTreeSet<String>,
 }
@@ -478,8 +476,6 @@ pub(crate) struct ReplicationGroupInfo {
     pub transit_encryption: bool,
     /// Whether it encrypts what it stores.
     pub at_rest_encryption: bool,
-    /// Whether it wants a token.
-    pub auth_token: bool,
     /// The host and port of its primary, once it has one.
     pub endpoint: Option<(String, u16)>,
 }

@@ -60,25 +60,22 @@ impl State {
         if self.cache_subnet_groups.contains_key(name) {
             return refuse("CacheSubnetGroupAlreadyExists", name);
         }
-        let vpc_id = self.vpc_of_subnets(subnet_ids)?;
+        self.check_cache_subnets(subnet_ids)?;
         let arn = arn("subnetgroup", name);
-        let info =
-            CacheSubnetGroupInfo { arn: arn.clone(), name: name.to_owned(), vpc_id, subnet_ids: subnet_ids.clone() };
+        let info = CacheSubnetGroupInfo { arn: arn.clone(), name: name.to_owned(), subnet_ids: subnet_ids.clone() };
         self.cache_subnet_groups.insert(name.to_owned(), CacheSubnetGroup { info, tags: tags.clone() });
         Ok(arn)
     }
 
-    fn vpc_of_subnets(&self, ids: &BTreeSet<String>) -> Answer<String> {
-        let missing = || Refusal::new("InvalidSubnet", "a subnet does not exist");
-        let mut vpc_id = String::new();
-        for id in ids {
-            vpc_id.clone_from(&self.subnets.get(id).ok_or_else(missing)?.vpc_id);
+    fn check_cache_subnets(&self, ids: &BTreeSet<String>) -> Answer<()> {
+        match ids.iter().find(|id| !self.subnets.contains_key(*id)) {
+            Some(missing) => refuse("InvalidSubnet", missing),
+            None => Ok(()),
         }
-        Ok(vpc_id)
     }
 
     pub(super) fn modify_cache_subnet_group(&mut self, name: &str, subnet_ids: &BTreeSet<String>) -> Answer<()> {
-        self.vpc_of_subnets(subnet_ids)?;
+        self.check_cache_subnets(subnet_ids)?;
         match self.cache_subnet_groups.get_mut(name) {
             Some(group) => {
                 group.info.subnet_ids.clone_from(subnet_ids);
@@ -109,7 +106,6 @@ impl State {
                 settings: cache.new.settings.clone(),
                 transit_encryption: cache.new.transit_encryption,
                 at_rest_encryption: cache.new.at_rest_encryption,
-                auth_token: cache.auth_token.is_some(),
                 endpoint: (cache.status != "creating").then(|| (format!("master.{id}.cache.amazonaws.com"), 6379)),
             })
             .collect()

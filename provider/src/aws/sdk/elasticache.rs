@@ -26,7 +26,6 @@ fn subnet_group_info(of: &CacheSubnetGroup) -> CacheSubnetGroupInfo {
     CacheSubnetGroupInfo {
         arn: text(of.arn()),
         name: text(of.cache_subnet_group_name()),
-        vpc_id: text(of.vpc_id()),
         subnet_ids: set(of.subnets().iter().map(|subnet| subnet.subnet_identifier())),
     }
 }
@@ -105,7 +104,6 @@ fn replication_group_info(of: &ReplicationGroup, engine_version: Option<String>)
         },
         transit_encryption: of.transit_encryption_enabled() == Some(true),
         at_rest_encryption: of.at_rest_encryption_enabled() == Some(true),
-        auth_token: of.auth_token_enabled() == Some(true),
         endpoint: endpoint.and_then(host_and_port),
     }
 }
