@@ -25,7 +25,15 @@ from botocore.exceptions import ClientError
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from . import caching, data_plane, load_balancing, network, seed, settings  # noqa: F401  (three of them change moto)
+from . import (  # noqa: F401  (some of them change moto)
+    caching,
+    data_plane,
+    instances,
+    load_balancing,
+    network,
+    seed,
+    settings,
+)
 
 
 class OneAtATime:

@@ -1,11 +1,11 @@
-"""ElastiCache as AWS has it: deletions that end, and subnet groups that can be deleted."""
+"""ElastiCache as AWS has it: deletions that end, subnet groups and replicas that change, members that are described."""
 
 from typing import Any
 
 from moto.core.exceptions import ServiceException
-from moto.core.responses import EmptyResult
-from moto.elasticache.exceptions import CacheSubnetGroupNotFound
-from moto.elasticache.models import ElastiCacheBackend
+from moto.core.responses import ActionResult, EmptyResult
+from moto.elasticache.exceptions import CacheSubnetGroupNotFound, ReplicationGroupNotFound
+from moto.elasticache.models import CacheSubnetGroup, ElastiCacheBackend
 from moto.elasticache.responses import ElastiCacheResponse
 
 from .settings import accounts, replaces
@@ -34,7 +34,13 @@ def describe_replication_groups(original: Any, self: ElastiCacheBackend, argumen
 
 @replaces(ElastiCacheBackend)
 def describe_cache_clusters(original: Any, self: ElastiCacheBackend, arguments: dict[str, Any]) -> Any:
+    """The members of a replication group are clusters, too."""
     finish_deletions(self, self.cache_clusters, "cache_cluster_status")
+    wanted = arguments["cache_cluster_id"]
+    for group in self.replication_groups.values():
+        if wanted in group.member_clusters:
+            version = getattr(group, "engine_version", None) or "7.1.0"
+            return [{"CacheClusterId": wanted, "CacheClusterStatus": group.status, "EngineVersion": version}]
     return original(self, **arguments)
 
 
@@ -51,3 +57,45 @@ def delete_cache_subnet_group(self: ElastiCacheResponse) -> EmptyResult:
 
 
 ElastiCacheResponse.delete_cache_subnet_group = delete_cache_subnet_group
+
+
+def modify_cache_subnet_group(self: ElastiCacheResponse) -> ActionResult:
+    """An operation that moto does not have."""
+    name, backend = self._get_param("CacheSubnetGroupName"), self.elasticache_backend
+    if name not in backend.cache_subnet_groups:
+        raise CacheSubnetGroupNotFound(name)
+    group = backend.cache_subnet_groups[name]
+    fresh = CacheSubnetGroup(
+        backend.account_id,
+        backend.region_name,
+        name,
+        group.cache_subnet_group_description,
+        self._get_param("SubnetIds", []),
+        [],
+    )
+    group.subnet_ids, group.subnets = fresh.subnet_ids, fresh.subnets
+    return ActionResult({"CacheSubnetGroup": group})
+
+
+def set_replica_count(self: ElastiCacheResponse) -> ActionResult:
+    """Two operations that moto does not have: more replicas, and fewer."""
+    name, backend = self._get_param("ReplicationGroupId"), self.elasticache_backend
+    if name not in backend.replication_groups:
+        raise ReplicationGroupNotFound(name)
+    group, count = backend.replication_groups[name], self._get_int_param("NewReplicaCount")
+    group.member_clusters = [f"{name}-{number + 1:0>3}" for number in range(count + 1)]
+    return ActionResult({"ReplicationGroup": group})
+
+
+@replaces(ElastiCacheResponse)
+def modify_replication_group(original: Any, self: ElastiCacheResponse, _arguments: dict[str, Any]) -> Any:
+    """moto forgets the version."""
+    answer = original(self)
+    group = self.elasticache_backend.replication_groups[self._get_param("ReplicationGroupId")]
+    group.engine_version = self._get_param("EngineVersion") or getattr(group, "engine_version", None)
+    return answer
+
+
+ElastiCacheResponse.modify_cache_subnet_group = modify_cache_subnet_group
+ElastiCacheResponse.increase_replica_count = set_replica_count
+ElastiCacheResponse.decrease_replica_count = set_replica_count

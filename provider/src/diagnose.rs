@@ -65,7 +65,8 @@ pub(crate) fn taken(diagnostics: &mut Diagnostics, node: &NodeId, taken: &Taken,
     let path = match node {
         NodeId::LoadBalancer | NodeId::SecurityGroup(_) | NodeId::TargetGroup(_) => Path::of("name"),
         NodeId::Record(_) => Path::of("dns_record"),
-        NodeId::Listener(_) | NodeId::RulesIn(_) => Path::root(),
+        NodeId::Listener(_) | NodeId::RulesIn(_) | NodeId::Instance(_) => Path::root(),
+        NodeId::Cache(_) | NodeId::CacheSubnetGroup(_) => Path::of("name"),
     };
     diagnostics.error_at(
         path,
@@ -175,6 +176,11 @@ fn path(step: &Step, error: &StepError) -> Path {
         (Change::SetLoadBalancerAttributes(_), "InvalidConfigurationRequest") => Path::of("access_logs"),
         (Change::SetSubnets(_), _) => Path::of("subnet_ids"),
         (Change::SetIpAddressType(_), _) => Path::of("ip_address_type"),
+        (_, "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed") => Path::of("ami_id"),
+        (_, "InvalidKeyPair.NotFound") => Path::of("key_name"),
+        (_, "Unsupported" | "InvalidInstanceType" | "VcpuLimitExceeded" | "InsufficientInstanceCapacity") => {
+            Path::of("instance_type")
+        }
         (Change::CreateRecord(_) | Change::SetRecord(_) | Change::DeleteRecord(_), _) => Path::of("dns_record"),
         _ => Path::root(),
     }
@@ -194,13 +200,16 @@ fn detail(step: &Step, error: &StepError) -> String {
         }
         StepError::Waiting(what) => format!("{what}."),
         StepError::Broken(reason) => {
-            format!("AWS could not set the load balancer up: {reason} Destroy the stack, or apply again to replace it.")
+            format!("AWS could not set it up: {reason} Destroy the stack, or apply again to replace it.")
         }
         StepError::Taken { what, id } => {
             format!(
                 "The {what} exists already as {id}, and this resource did not make it. Rename or remove it, or import the stack it belongs to."
             )
         }
+        StepError::NoParameter(name) => format!(
+            "There is no parameter {name} in Systems Manager, in this account and region. Create it, or correct cache.auth_token_parameter."
+        ),
         StepError::TakenOver(id) => format!(
             "Another apply of a stack of this name has taken over {id} while this one ran. Only one Terraform resource can manage a stack: remove this one, or choose another name."
         ),

@@ -9,6 +9,7 @@ use tfplugin::schema::Schema;
 use tfplugin::value::Value;
 
 use crate::alb::Alb;
+use crate::deepstream::Cluster;
 use crate::settings::{self, Settings, Shared};
 use crate::{data_sources, functions};
 
@@ -27,7 +28,7 @@ impl Codestream {
         let settings = Shared::default();
         Self {
             schema: settings::schema(),
-            resources: vec![Arc::new(Alb::new(settings.clone()))],
+            resources: vec![Arc::new(Alb::new(settings.clone())), Arc::new(Cluster::new(settings.clone()))],
             data_sources: data_sources::all(&settings),
             functions: functions::all(),
             settings,

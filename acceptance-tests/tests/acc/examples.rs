@@ -84,6 +84,7 @@ fn every_example_does_what_it_says() {
                     workspace.plan().expect_no_changes();
                 }
                 "resources/codestream_alb" => resource(&aws, &workspace, &example),
+                "resources/codestream_deepstream_cluster" => cluster(&aws, &workspace, &example),
                 other => panic!("examples/{other} is not tried out: say here what it does"),
             }
         }
@@ -120,6 +121,23 @@ fn resource(aws: &Account, workspace: &Workspace, example: &str) {
         workspace.write(file, &text);
     }
     live(aws, workspace);
+}
+
+fn cluster(aws: &Account, workspace: &Workspace, example: &str) {
+    let seed = aws.seed();
+    let path = directory().join(example).join("resource.tf");
+    let mut text = fs::read_to_string(&path).expect("a file of text");
+    for (example, real) in [
+        ("subnet-0123456789abcdef0", &seed.public_subnet_ids[0]),
+        ("subnet-0123456789abcdef1", &seed.public_subnet_ids[1]),
+        ("arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012", &seed.certificate_arn),
+        ("codestream.mycompany.com", &seed.hostname),
+    ] {
+        text = text.replace(example, real);
+    }
+    workspace.write("resource.tf", &text);
+    let outputs = live(aws, workspace);
+    assert_eq!(outputs["url"], format!("wss://{}", seed.hostname));
 }
 
 fn discovered(aws: &Account, workspace: &Workspace, example: &str) {

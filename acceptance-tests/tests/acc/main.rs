@@ -4,6 +4,8 @@
 mod bad_input;
 mod call_counts;
 mod certificates;
+mod cluster;
+mod cluster_for_real;
 mod continuity;
 mod drift;
 mod examples;

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sha2::{Digest, Sha256};
-
 use super::config::{Config, OnUnhealthy, Protocol, Role};
 use crate::aws::{Direction, ListenerInfo, Tags};
 use crate::resource::config::{group_attributes, normalised};
+use crate::resource::names::{self, group_prefix};
 use crate::stack::observe::Roles;
 use crate::stack::{
     Action, Desired, Listener, LoadBalancer, Node, NodeId, Record, Ref, Rule, SecurityGroup, Source, TargetGroup,
@@ -14,16 +13,10 @@ use crate::stack::{
 };
 
 pub(crate) use crate::resource::LOAD_BALANCER;
+pub(crate) use crate::resource::outputs::REDIRECT;
 
-/// The role of the listener that answers in cleartext with a redirect.
-pub(crate) const REDIRECT: &str = "redirect";
-/// The port of that listener.
+/// The port of the listener that redirects.
 pub(crate) const REDIRECT_PORT: u16 = 80;
-
-/// AWS's limit for the name of a target group, in characters.
-const GROUP_NAME_LIMIT: usize = 32;
-/// How much of a hash a target group's name carries.
-const HASH_LENGTH: usize = 8;
 
 /// The names of the target groups, by role.
 pub(crate) type GroupNames = BTreeMap<Role, String>;
@@ -36,31 +29,30 @@ fn short(role: Role) -> &'static str {
     }
 }
 
-/// The start of the names of a stack's target groups.
-pub(crate) fn group_prefix(stack: &str) -> String {
-    let room = GROUP_NAME_LIMIT - HASH_LENGTH - "-api-".len();
-    let cut: String = stack.chars().take(room).collect();
-    format!("{}-", cut.trim_end_matches('-'))
-}
-
 /// The name of the target group of a role. It differs whenever something does that AWS does not let change, so
 /// that the new group can exist beside the old one, and whenever the stack's full name does.
 pub(crate) fn group_name(stack: &str, role: Role, port: u16, protocol: Protocol) -> String {
     let immutable = format!("{stack}/{}/{}/{port}", role.name(), protocol.name());
-    let hash: String =
-        Sha256::digest(immutable).iter().take(HASH_LENGTH / 2).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}{}-{hash}", group_prefix(stack), short(role))
+    names::group_name(stack, short(role), &immutable)
 }
 
 /// The name of a stack's security group.
 pub(crate) fn security_group_name(stack: &str) -> String {
-    format!("{stack}-{LOAD_BALANCER}")
+    names::security_group_name(stack, LOAD_BALANCER)
 }
 
 /// The roles of a `codestream_alb`.
 pub(crate) struct AlbRoles {
+    stack: String,
     /// The start of its target groups' names.
-    pub(crate) prefix: String,
+    prefix: String,
+}
+
+impl AlbRoles {
+    /// Those of a stack.
+    pub(crate) fn of(stack: &str) -> Self {
+        Self { stack: stack.to_owned(), prefix: group_prefix(stack) }
+    }
 }
 
 impl Roles for AlbRoles {
@@ -80,12 +72,20 @@ impl Roles for AlbRoles {
         role.map(Role::name)
     }
 
+    fn group_prefix(&self) -> String {
+        self.prefix.clone()
+    }
+
+    fn security_groups(&self) -> BTreeMap<String, &'static str> {
+        BTreeMap::from([(security_group_name(&self.stack), LOAD_BALANCER)])
+    }
+
+    fn rules_description(&self) -> String {
+        instance_rules_description(&self.stack)
+    }
+
     fn is_group_name(&self, name: &str) -> bool {
-        let Some(rest) = name.strip_prefix(&self.prefix) else { return false };
-        let Some((role, hash)) = rest.split_once('-') else { return false };
-        Role::ALL.iter().any(|known| short(*known) == role)
-            && hash.len() == HASH_LENGTH
-            && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+        names::is_group_name(&self.prefix, &Role::ALL.map(short), name)
     }
 }
 
@@ -288,9 +288,9 @@ mod tests {
         for stack in ["x", "codestream-alb", longest] {
             for role in Role::ALL {
                 let name = group_name(stack, role, 12443, Protocol::Https);
-                assert!(name.len() <= GROUP_NAME_LIMIT, "{name}");
+                assert!(name.len() <= 32, "{name}");
                 assert!(!name.contains("--"), "{name}");
-                assert!(AlbRoles { prefix: group_prefix(stack) }.is_group_name(&name), "{name}");
+                assert!(AlbRoles::of(stack).is_group_name(&name), "{name}");
             }
         }
     }

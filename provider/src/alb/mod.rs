@@ -8,14 +8,11 @@
 //! | `desired` | the graph of AWS objects that it asks for |
 //! | `plan` | the planned state |
 //! | `preflight` | what AWS says of a configuration before anything is touched |
-//! | `find`, `import`, `take_over` | looking for what is there, and what of it an import or a `moved` block takes over |
-//! | `apply` | creating, changing and deleting |
+//! | `import` | what of what is there an import takes over |
 //! | `state`, `services_config` | the state for a graph |
 
-mod apply;
 mod config;
 mod desired;
-mod find;
 mod import;
 mod plan;
 mod preflight;
@@ -25,245 +22,117 @@ mod samples;
 mod schema;
 mod services_config;
 mod state;
-mod take_over;
 #[cfg(test)]
 mod tests;
 mod validate;
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use tfplugin::diagnostics::Diagnostics;
-use tfplugin::path::Path;
-use tfplugin::provider::{
-    ApplyRequest, ApplyResponse, ImportRequest, Imported, MoveRequest, PlanRequest, PlanResponse, ReadRequest,
-    ReadResponse, Resource,
-};
 use tfplugin::schema::Schema;
 use tfplugin::value::Value;
-use tokio::sync::watch;
-use tokio::time::timeout;
 
-use crate::aws::{Aws, LoadBalancerKey, Tags};
-use crate::diagnose;
-use crate::resource::private::Private;
-use crate::settings::{Settings, Shared};
+use crate::aws::{Aws, Tags};
+use crate::resource::private::{Applied, Private};
+use crate::resource::{Common, Composite, Managed, Preflight};
+use crate::settings::Preflight as Mode;
+use crate::stack::observe::Roles;
+use crate::stack::{Desired, Observed};
 use config::{Config, Role};
+use desired::{AlbRoles, LOAD_BALANCER};
+
+/// What makes up a `codestream_alb`.
+pub(crate) struct CodestreamAlb;
 
 /// The resource type `codestream_alb`.
-pub(crate) struct Alb {
-    settings: Shared,
-    identity: Schema,
-    /// The load balancers that this process has refreshed.
-    read: Mutex<BTreeSet<String>>,
-    /// How many reads core is about to ask for.
-    expected: watch::Sender<usize>,
-}
-
-/// How long a read waits at most for others that are about to come: what they ask together takes fewer calls.
-const COMPANY: Duration = Duration::from_millis(20);
-
-impl Alb {
-    /// The resource type, with the provider's settings.
-    pub(crate) fn new(settings: Shared) -> Self {
-        Self {
-            settings,
-            identity: schema::identity_schema(),
-            read: Mutex::default(),
-            expected: watch::Sender::default(),
-        }
-    }
-
-    /// AWS, when the provider is configured.
-    fn aws(&self) -> Result<(Arc<Settings>, Arc<dyn Aws>), Diagnostics> {
-        let settings = self.settings.get();
-        let aws = settings.aws.clone().ok_or_else(diagnose::not_configured)?;
-        Ok((settings, aws))
-    }
-
-    /// What the plan-time checks say.
-    async fn preflight(
-        &self,
-        settings: &Settings,
-        resolved: &Value,
-        prior: Option<&Value>,
-        private: &[u8],
-    ) -> preflight::Preflight {
-        let Some(aws) = &settings.aws else { return preflight::Preflight::default() };
-        let mut private = Private::decode(private);
-        if prior.is_none() {
-            // Core plans the replacement of a tainted stack as a create. What it has just read is no stranger.
-            let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-            private.objects.extend(read.iter().map(|arn| (arn.clone(), desired::LOAD_BALANCER.to_owned())));
-        }
-        preflight::check(aws.as_ref(), resolved, prior, &private, settings.preflight, SystemTime::now()).await
-    }
-}
-
-impl Alb {
-    /// Who else uses a target group that the plan replaces; asked only when it does.
-    async fn foreign_users(
-        &self,
-        settings: &Settings,
-        prior: Option<&Value>,
-        planned: &Value,
-        private: &[u8],
-    ) -> Diagnostics {
-        let none = Diagnostics::new();
-        let (Some(prior), Some(aws), Some(config)) = (prior, &settings.aws, Config::parse(planned)) else {
-            return none;
-        };
-        let name = |state: &Value, role: Role| state.get(role.name()).get("target_group_name").clone();
-        let replaces = Role::ALL.into_iter().any(|role| name(prior, role) != name(planned, role));
-        if !replaces || settings.preflight == crate::settings::Preflight::Off {
-            return none;
-        }
-        let private = Private::decode(private);
-        let Ok(owner) = find::owner_of(aws.as_ref(), prior, &private).await else { return none };
-        let purpose = find::Purpose::Change;
-        let Ok(found) = find::find_known(aws.as_ref(), prior, &private, &owner, purpose, None).await else {
-            return none;
-        };
-        let wanted = desired::desired(&config, &plan::planned_names(planned), "", &Tags::new());
-        diagnose::refuse_foreign(&wanted, &found).err().unwrap_or_default()
-    }
-}
+pub(crate) type Alb = Managed<CodestreamAlb>;
 
 #[async_trait]
-impl Resource for Alb {
-    fn type_name(&self) -> &'static str {
-        find::TYPE_NAME
-    }
+impl Composite for CodestreamAlb {
+    const TYPE_NAME: &'static str = "codestream_alb";
 
-    fn schema(&self) -> &Schema {
+    fn schema() -> &'static Schema {
         schema::schema()
     }
 
-    fn identity_schema(&self) -> Option<&Schema> {
-        Some(&self.identity)
+    fn identity_schema() -> Schema {
+        schema::identity_schema()
     }
 
-    fn identity(&self, state: &Value) -> Option<Value> {
-        let arn = state.get("arn");
-        (!arn.is_null()).then(|| Value::object([("arn", arn.clone())]))
-    }
-
-    async fn validate(&self, config: &Value) -> Diagnostics {
+    fn validate(config: &Value) -> Diagnostics {
         validate::validate(config)
     }
 
-    fn expect_read(&self) {
-        self.expected.send_modify(|reads| *reads += 1);
+    fn resolve(config: &Value) -> Value {
+        resolve::resolve(config)
     }
 
-    async fn read(&self, request: ReadRequest) -> ReadResponse {
-        self.expected.send_modify(|reads| *reads = reads.saturating_sub(1));
-        // Those that have not come by then are not waited for any longer.
-        let _ = timeout(COMPANY, self.expected.subscribe().wait_for(|reads| *reads == 0)).await;
-        match self.refreshed(&request).await {
-            Ok(Some((state, private))) => ReadResponse { state: Some(state), private, diagnostics: Diagnostics::new() },
-            Ok(None) => ReadResponse::default(),
-            Err(diagnostics) => ReadResponse { state: Some(request.state), private: request.private, diagnostics },
-        }
+    async fn preflight(
+        aws: &dyn Aws,
+        resolved: &Value,
+        prior: Option<&Value>,
+        private: &Private,
+        mode: Mode,
+    ) -> Preflight {
+        preflight::check(aws, resolved, prior, private, mode, SystemTime::now()).await
     }
 
-    async fn plan(&self, request: PlanRequest) -> PlanResponse {
-        let PlanRequest { prior, config, private, .. } = request;
-        let Some(config) = config else {
-            return PlanResponse {
-                private,
-                diagnostics: refuse_protected(prior.as_ref(), "destroyed"),
-                ..PlanResponse::default()
-            };
+    fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value, found: &Preflight) -> Value {
+        plan::planned(resolved, prior, tags_all, found.vpc_id.as_deref())
+    }
+
+    fn common(state: &Value) -> Option<Common> {
+        let config = Config::parse(state)?;
+        Some(Common {
+            records: desired::records(&config),
+            name: config.name,
+            subnet_ids: config.subnet_ids,
+            security_group_ids: config.security_group_ids,
+            rules_in: config.instance_security_group_id,
+            on_unhealthy: config.on_unhealthy,
+            timeouts: config.timeouts,
+        })
+    }
+
+    fn roles(stack: &str) -> Box<dyn Roles> {
+        Box::new(AlbRoles::of(stack))
+    }
+
+    fn known(state: &Value) -> BTreeMap<String, &'static str> {
+        let mut known = BTreeMap::new();
+        let mut add = |value: &Value, role: &'static str| {
+            if let Some(id) = value.as_str() {
+                known.insert(id.to_owned(), role);
+            }
         };
-        let settings = self.settings.get();
-        let resolved = resolve::resolve(&config);
-        let checked = self.preflight(&settings, &resolved, prior.as_ref(), &private).await;
-        let tags_all =
-            settings.default_tags.as_ref().map_or(Value::Unknown, |defaults| plan::tags_all(&resolved, defaults));
-        let planned = plan::planned(&resolved, prior.as_ref(), &tags_all, checked.vpc_id.as_deref());
-        let requires_replace = prior.as_ref().map(|prior| plan::requires_replace(&planned, prior)).unwrap_or_default();
-        let foreign = self.foreign_users(&settings, prior.as_ref(), &planned, &private).await;
-        // Core plans a replacement a second time, as a create: that is when the checks speak.
-        let diagnostics = if requires_replace.is_empty() {
-            checked.diagnostics
-        } else {
-            refuse_protected(prior.as_ref(), "replaced")
-        };
-        let mut diagnostics = diagnostics;
-        diagnostics.extend(foreign);
-        PlanResponse { planned: Some(planned), requires_replace, private, diagnostics }
-    }
-
-    async fn apply(&self, request: ApplyRequest) -> ApplyResponse {
-        let kept = (request.prior.clone(), request.private.clone());
-        match self.changed(request).await {
-            Ok(response) => response,
-            Err(diagnostics) => ApplyResponse { state: kept.0, private: kept.1, diagnostics },
+        add(state.get("arn"), LOAD_BALANCER);
+        add(state.get("security_group_id"), LOAD_BALANCER);
+        for role in Role::ALL {
+            let endpoint = state.get(role.name());
+            add(endpoint.get("listener_arn"), role.name());
+            add(endpoint.get("target_group_arn"), role.name());
         }
+        known
     }
 
-    async fn import(&self, request: ImportRequest) -> Result<Imported, Diagnostics> {
-        let (_, aws) = self.aws()?;
-        let identity = request.identity.as_ref().map(|identity| identity.get("arn").clone());
-        let id = request.id.or_else(|| identity.and_then(|arn| arn.as_str().map(str::to_owned))).unwrap_or_default();
-        let key =
-            if id.starts_with("arn:") { LoadBalancerKey::Arn(id.clone()) } else { LoadBalancerKey::Name(id.clone()) };
-        let found = aws.load_balancer(&key).await.map_err(|error| diagnose::failed("find", &id, &error))?;
-        let Some(info) = found.filter(|info| info.kind == "application") else {
-            return Err(Diagnostics::of_error(
-                "No such load balancer",
-                format!(
-                    "There is no Application Load Balancer {id:?} in this account and region. Give the name or the ARN of one that exists."
-                ),
-            ));
-        };
-        Ok(take_over::imported(&info.arn, &info.name, &info.vpc_id))
+    fn group_names(state: &Value) -> BTreeSet<String> {
+        plan::planned_names(state).into_values().collect()
     }
 
-    async fn move_state(&self, request: MoveRequest) -> Result<Imported, Diagnostics> {
-        take_over::moved(&request)
+    fn desired(planned: &Value, vpc_id: &str, tags: &Tags) -> Option<Desired> {
+        let config = Config::parse(planned)?;
+        Some(desired::desired(&config, &plan::planned_names(planned), vpc_id, tags))
     }
-}
 
-impl Alb {
-    /// The state as AWS has it now; `None` when nothing of the stack is left. As long as anything is, it stays in
-    /// the state, so that an apply completes it or a destroy ends it.
-    async fn refreshed(&self, request: &ReadRequest) -> Result<Option<(Value, Vec<u8>)>, Diagnostics> {
-        let (_, aws) = self.aws()?;
-        let private = Private::decode(&request.private);
-        let name = request.state.get("name").as_str().unwrap_or_default().to_owned();
-        let failed = |error| diagnose::failed("read", &name, &error);
-        let owner = find::owner_of(aws.as_ref(), &request.state, &private).await.map_err(failed)?;
-        let purpose = find::Purpose::Read;
-        let found =
-            find::find_known(aws.as_ref(), &request.state, &private, &owner, purpose, None).await.map_err(failed)?;
-        if found.observed.is_gone() {
-            return Ok(None);
-        }
-        let base =
-            if private.imported { import::completed(&request.state, &found.observed) } else { request.state.clone() };
-        let state = state::state(&base, &found.observed, private.applied.as_ref());
-        let arn = state.get("arn").as_str().map(str::to_owned);
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).extend(arn);
-        Ok(Some((state, private.refreshed(&owner.resource_id, &found.observed).encode())))
+    fn imported(state: &Value, observed: &Observed) -> Value {
+        import::completed(state, observed)
     }
-}
 
-/// Deletion protection is the user's word: nothing is touched before it is taken back.
-fn refuse_protected(prior: Option<&Value>, verb: &str) -> Diagnostics {
-    let mut diagnostics = Diagnostics::new();
-    if let Some(prior) = prior.filter(|prior| prior.get("enable_deletion_protection").as_bool() == Some(true)) {
-        let name = prior.get("name").as_str().unwrap_or_default();
-        diagnostics.error_at(
-            Path::of("enable_deletion_protection"),
-            "The load balancer is protected against deletion",
-            format!("The load balancer {name} would be {verb}, but has deletion protection. Set enable_deletion_protection to false, apply that, and then try again."),
-        );
+    fn state(base: &Value, observed: &Observed, applied: Option<&Applied>) -> Value {
+        state::state(base, observed, applied)
     }
-    diagnostics
 }
 
 /// The port and protocol of a target group in a state.
@@ -271,10 +140,4 @@ fn endpoint_protocol(state: &Value, group: &str) -> Option<(i64, String)> {
     let groups = state.get("topology").get("target_groups").as_list()?;
     let group = groups.iter().find(|known| known.get("name").as_str() == Some(group))?;
     Some((group.get("port").as_i64()?, group.get("protocol").as_str()?.to_owned()))
-}
-
-/// A map of strings as tags.
-fn tags_of(value: &Value) -> Tags {
-    let entries = value.as_map().into_iter().flatten();
-    entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

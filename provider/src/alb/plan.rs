@@ -1,29 +1,19 @@
 //! Planning `codestream_alb`: the state after apply, as far as it can be known now.
 
-use tfplugin::path::Path;
 use tfplugin::value::Value;
 
 use super::config::{Config, Role, UNKNOWN};
 use super::desired::{GroupNames, desired, group_name};
+use super::endpoint_protocol;
 use super::services_config;
-use super::state::nodes;
-use super::{endpoint_protocol, tags_of};
 use crate::aws::Tags;
+use crate::resource::outputs::{kept, nodes, plan_balancer, settle_ready};
 use crate::resource::topology::{text, topology};
 
 /// The planned state for a resolved configuration. `vpc_id` is the VPC of its subnets, when that is known.
 pub(crate) fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value, vpc_id: Option<&str>) -> Value {
     let mut planned = resolved.clone();
-    planned.put("tags_all", tags_all.clone());
-    for output in ["id", "arn", "dns_name", "hosted_zone_id"] {
-        planned.put(output, kept(prior, output));
-    }
-    if planned.get("hostname").is_null() {
-        planned.put("hostname", kept(prior, "dns_name"));
-    }
-    if planned.get("vpc_id").is_null() {
-        planned.put("vpc_id", vpc_id.map_or_else(|| kept(prior, "vpc_id"), Value::from));
-    }
+    plan_balancer(&mut planned, prior, tags_all, vpc_id);
     let group = match planned.get("security_group_ids") {
         Value::Null => kept(prior, "security_group_id"),
         Value::Unknown => Value::Unknown,
@@ -43,11 +33,6 @@ pub(crate) fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value,
     services_config::put_urls(&mut planned);
     planned.put("topology", planned_topology(&planned, names.as_ref()));
     settle_ready(planned, prior)
-}
-
-/// The last value of an output; unknown when there is none.
-fn kept(prior: Option<&Value>, output: &str) -> Value {
-    prior.map(|prior| prior.get(output)).filter(|value| !value.is_null()).cloned().unwrap_or(Value::Unknown)
 }
 
 /// The `output` of whichever endpoint had this value of `key` before: a listener keeps its ARN when the other
@@ -87,44 +72,8 @@ pub(crate) fn planned_topology(planned: &Value, names: Option<&GroupNames>) -> V
     topology(nodes(&graph), false)
 }
 
-/// `ready` is as of the last apply or refresh, and never a change of its own.
-fn settle_ready(mut planned: Value, prior: Option<&Value>) -> Value {
-    let last = prior.map(|prior| prior.get("ready").clone());
-    planned.put("ready", last.unwrap_or(Value::Unknown));
-    if prior != Some(&planned) {
-        planned.put("ready", Value::Unknown);
-    }
-    planned
-}
-
-/// The arguments whose change needs another load balancer.
-pub(crate) fn requires_replace(planned: &Value, prior: &Value) -> Vec<Path> {
-    let changed = |argument: &&str| {
-        let (planned, prior) = (planned.get(argument), prior.get(argument));
-        planned != prior && !prior.is_null()
-    };
-    ["name", "scheme", "vpc_id"].into_iter().filter(changed).map(Path::of).collect()
-}
-
-/// All the tags of a resource: its own over the provider's default ones.
-pub(crate) fn tags_all(resolved: &Value, defaults: &Tags) -> Value {
-    let own = resolved.get("tags");
-    if own.is_unknown() {
-        return Value::Unknown;
-    }
-    let mut all: std::collections::BTreeMap<String, Value> =
-        defaults.iter().map(|(key, value)| (key.clone(), Value::from(value))).collect();
-    all.extend(own.as_map().cloned().unwrap_or_default());
-    Value::Map(all)
-}
-
 /// The names that a planned state settled.
 pub(crate) fn planned_names(planned: &Value) -> GroupNames {
     let name = |role: Role| Some((role, planned.get(role.name()).get("target_group_name").as_str()?.to_owned()));
     Role::ALL.into_iter().filter_map(name).collect()
-}
-
-/// The tags that a planned state settled.
-pub(crate) fn planned_tags(planned: &Value) -> Tags {
-    tags_of(planned.get("tags_all"))
 }

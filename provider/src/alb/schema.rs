@@ -16,7 +16,7 @@ use crate::resource::arguments::{
 use crate::resource::forms;
 
 pub(crate) use crate::resource::arguments::{
-    DEFAULT_IDLE_TIMEOUT, DEFAULT_SSL_POLICY, DEFAULT_WAIT_FOR_HEALTHY, INTERVALS, PROBE_TIMEOUTS, REDIRECT_PORT,
+    DEFAULT_IDLE_TIMEOUT, DEFAULT_SSL_POLICY, DEFAULT_WAIT_FOR_HEALTHY, REDIRECT_PORT,
 };
 
 pub(crate) const DEFAULT_NAME: &str = "codestream-alb";

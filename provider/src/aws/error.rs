@@ -62,13 +62,20 @@ impl AwsError {
             | "InvalidSecurityGroupRuleId.NotFound"
             | "ResourceNotFoundException"
             | "NatGatewayNotFound"
+            | "CacheSubnetGroupNotFoundFault"
+            | "ReplicationGroupNotFoundFault"
+            | "ParameterNotFound"
             | "NoSuchHostedZone" => ErrorClass::NotFound,
             "DuplicateLoadBalancerName"
             | "DuplicateTargetGroupName"
             | "DuplicateListener"
             | "InvalidGroup.Duplicate"
-            | "InvalidPermission.Duplicate" => ErrorClass::Exists,
-            "ResourceInUse" | "DependencyViolation" | "InvalidGroup.InUse" => ErrorClass::InUse,
+            | "InvalidPermission.Duplicate"
+            | "CacheSubnetGroupAlreadyExists"
+            | "ReplicationGroupAlreadyExists" => ErrorClass::Exists,
+            "ResourceInUse" | "DependencyViolation" | "InvalidGroup.InUse" | "CacheSubnetGroupInUse" => {
+                ErrorClass::InUse
+            }
             "AccessDenied"
             | "AccessDeniedException"
             | "UnauthorizedOperation"

@@ -5,6 +5,7 @@
 //! error. Object arguments are AWS's own identifiers: ARNs for load balancing, ids for EC2.
 
 mod batch;
+mod cluster;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -15,6 +16,9 @@ use std::fmt;
 
 use async_trait::async_trait;
 
+pub(crate) use cluster::{
+    CacheSettings, CacheSubnetGroupInfo, LaunchedInfo, NewInstance, NewReplicationGroup, ReplicationGroupInfo,
+};
 pub(crate) use error::{AwsError, ErrorClass};
 pub(crate) use sdk::{Access, AssumeRole, Keys, SdkAws, WebIdentity};
 
@@ -582,6 +586,42 @@ pub(crate) trait Aws: Send + Sync {
     async fn vpc(&self, id: &str) -> Result<Option<VpcInfo>>;
     /// `ec2:DescribeInstances`, by id; those that do not exist are left out.
     async fn instances(&self, ids: &BTreeSet<String>) -> Result<Vec<InstanceInfo>>;
+    /// `ec2:DescribeInstances`, by the value of a tag; those that are terminated, too.
+    async fn launched(&self, key: &str, value: &str) -> Result<Vec<LaunchedInfo>>;
+    /// `ec2:RunInstances`: the id of one instance.
+    async fn run_instance(&self, new: &NewInstance) -> Result<String>;
+    /// `ec2:TerminateInstances`; fine when it is terminated.
+    async fn terminate_instance(&self, id: &str) -> Result<()>;
+
+    /// `elasticache:DescribeCacheSubnetGroups`
+    async fn cache_subnet_group(&self, name: &str) -> Result<Option<CacheSubnetGroupInfo>>;
+    /// `elasticache:CreateCacheSubnetGroup`: its ARN.
+    async fn create_cache_subnet_group(&self, name: &str, subnet_ids: &BTreeSet<String>, tags: &Tags)
+    -> Result<String>;
+    /// `elasticache:ModifyCacheSubnetGroup`
+    async fn modify_cache_subnet_group(&self, name: &str, subnet_ids: &BTreeSet<String>) -> Result<()>;
+    /// `elasticache:DeleteCacheSubnetGroup`
+    async fn delete_cache_subnet_group(&self, name: &str) -> Result<()>;
+    /// `elasticache:DescribeReplicationGroups`, all whose id starts with `prefix`.
+    async fn replication_groups(&self, prefix: &str) -> Result<Vec<ReplicationGroupInfo>>;
+    /// `elasticache:CreateReplicationGroup`: its ARN. The token is no part of what is to be created because that is
+    /// shown.
+    async fn create_replication_group(&self, new: &NewReplicationGroup, auth_token: Option<&str>) -> Result<String>;
+    /// `elasticache:ModifyReplicationGroup`: all of its settings but the number of its replicas, at once.
+    async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()>;
+    /// `elasticache:IncreaseReplicaCount`, or `...Decrease...` when there are more than `count`.
+    async fn set_replica_count(&self, id: &str, before: i64, count: i64) -> Result<()>;
+    /// `elasticache:DeleteReplicationGroup`, without a snapshot.
+    async fn delete_replication_group(&self, id: &str) -> Result<()>;
+    /// `elasticache:ListTagsForResource`; none while the object is changing.
+    async fn cache_tags(&self, arn: &str) -> Result<Tags>;
+    /// `elasticache:AddTagsToResource`
+    async fn add_cache_tags(&self, arn: &str, tags: &Tags) -> Result<()>;
+    /// `elasticache:RemoveTagsFromResource`
+    async fn remove_cache_tags(&self, arn: &str, keys: &BTreeSet<String>) -> Result<()>;
+
+    /// `ssm:GetParameter`: its value, a secret one in cleartext.
+    async fn parameter(&self, name: &str) -> Result<Option<String>>;
 
     /// `acm:DescribeCertificate`
     async fn certificate(&self, arn: &str) -> Result<Option<CertificateInfo>>;

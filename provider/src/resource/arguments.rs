@@ -173,7 +173,7 @@ pub(crate) fn topology(roles: &str, groups: bool) -> Vec<Attribute> {
     ];
     let mut security_group_rules = vec![
         string("direction", "`ingress` or `egress`."),
-        string("protocol", "`tcp`, or `-1` for all."),
+        string("protocol", "`tcp`, `udp`, or `-1` for all."),
         number("from_port", "The first port."),
         number("to_port", "The last port."),
         string(

@@ -6,21 +6,21 @@ use tfplugin::value::Value;
 
 use crate::stack::ownership;
 
-/// How many tags AWS allows on an object, less those that say whose it is.
-pub(crate) const MAX: usize = 50 - ownership::COUNT;
+/// How many tags AWS allows on an object.
+const MOST: usize = 50;
 
-/// Checks a map of tags. Values may be unknown.
-pub(crate) fn validate(tags: &Value, path: &Path) -> Diagnostics {
+/// Checks a map of tags. Values may be unknown. The provider needs `own` tags of an object for itself.
+pub(crate) fn validate(tags: &Value, path: &Path, own: usize) -> Diagnostics {
     let mut found = Diagnostics::new();
     let Some(entries) = tags.as_map() else { return found };
-    if entries.len() > MAX {
+    if entries.len() > MOST - own {
         found.error_at(
             path.clone(),
             "Too many tags",
             format!(
-                "{path} has {} tags. AWS allows 50 on an object, and the provider needs {} of them: keep at most {MAX}.",
+                "{path} has {} tags. AWS allows {MOST} on an object, and the provider needs {own} of them: keep at most {}.",
                 entries.len(),
-                ownership::COUNT,
+                MOST - own,
             ),
         );
     }

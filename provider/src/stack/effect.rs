@@ -3,12 +3,15 @@
 
 use std::collections::BTreeSet;
 
+use super::cluster::{CacheFacts, InstanceFacts};
 use super::ownership::PROVISIONING;
 use super::step::{Change, Step};
 use super::{
     Existing, LoadBalancerFacts, Node, NodeId, Observed, Rule, SecurityGroup, Source, TargetGroup, attributes,
 };
-use crate::aws::{Attributes, Direction, LoadBalancerInfo, LoadBalancerState, Tags, TargetHealth, VpcInfo};
+use crate::aws::{
+    Attributes, CacheSettings, Direction, LoadBalancerInfo, LoadBalancerState, Tags, TargetHealth, VpcInfo,
+};
 
 /// What a step learnt from AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +24,10 @@ pub(crate) enum Output {
     LoadBalancer(Box<LoadBalancerInfo>, Tags),
     /// The health of a group's targets.
     Health(Vec<TargetHealth>),
+    /// A cache that has become available.
+    Cache(CacheFacts),
+    /// An instance that has come to run.
+    Instance(InstanceFacts),
 }
 
 impl From<&LoadBalancerInfo> for LoadBalancerFacts {
@@ -57,6 +64,12 @@ impl Observed {
             Output::Health(health) => {
                 self.health.insert(step.node.clone(), health);
             }
+            Output::Cache(facts) => {
+                self.caches.insert(step.node.clone(), facts);
+            }
+            Output::Instance(facts) => {
+                self.instances.insert(step.node.clone(), facts);
+            }
             Output::Done => self.record_change(step),
         }
     }
@@ -74,6 +87,9 @@ impl Observed {
             Change::CreateListener(listener) => {
                 Node::Listener(super::Listener { additional_certificate_arns: [].into(), ..listener.clone() })
             }
+            Change::CreateCacheSubnetGroup(group) => Node::CacheSubnetGroup(group.clone()),
+            Change::CreateCache(cache) => Node::Cache(cache.clone()),
+            Change::LaunchInstance(instance) => Node::Instance(instance.clone()),
             _ => return,
         };
         self.nodes.insert(step.node.clone(), Existing { id, node, tags });
@@ -122,9 +138,30 @@ impl Observed {
             Change::DeleteSecurityGroup
             | Change::DeleteTargetGroup
             | Change::DeleteListener
-            | Change::DeleteRecord(_) => {
+            | Change::DeleteRecord(_)
+            | Change::DeleteCacheSubnetGroup
+            | Change::WaitCacheDeleted
+            | Change::TerminateInstance => {
                 self.nodes.remove(node);
                 self.health.remove(node);
+                self.caches.remove(node);
+                self.instances.remove(node);
+            }
+            Change::SetCacheSubnets(subnets) => {
+                if let Some(group) = self.subnet_group_mut(node) {
+                    group.subnet_ids.clone_from(subnets);
+                }
+            }
+            Change::SetCache(settings) => {
+                if let Some(cache) = self.cache_mut(node) {
+                    let replica_count = cache.settings.replica_count;
+                    cache.settings = CacheSettings { replica_count, ..settings.clone() };
+                }
+            }
+            Change::SetReplicas(_, count) => {
+                if let Some(cache) = self.cache_mut(node) {
+                    cache.settings.replica_count = *count;
+                }
             }
             Change::ModifyListener(_) | Change::AddCertificates(_) | Change::RemoveCertificates(_) => {
                 self.record_listener(step);

@@ -6,6 +6,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod attributes;
+pub(crate) mod cluster;
 pub(crate) mod effect;
 pub(crate) mod observe;
 pub(crate) mod ownership;
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::aws::{Attributes, Direction, HealthCheck, LoadBalancerState, Tags, TargetHealth, VpcInfo};
+use cluster::{Cache, CacheFacts, CacheSubnetGroup, Instance, InstanceFacts};
 
 /// What an object is within its stack; the same from one apply to the next, unlike its AWS identifier.
 ///
@@ -37,6 +39,12 @@ pub(crate) enum NodeId {
     Record(RecordId),
     /// The rules that the stack keeps in a security group of somebody else's, by that group's id.
     RulesIn(String),
+    /// The subnets of a cache, by their name.
+    CacheSubnetGroup(String),
+    /// A replication group, by its id; like a target group's name, it holds a hash of what AWS does not let change.
+    Cache(String),
+    /// An instance, by its place in the cluster and a hash of what it is made of.
+    Instance(String),
 }
 
 /// What makes a record one of its own.
@@ -64,6 +72,9 @@ impl fmt::Display for NodeId {
             Self::Listener(port) => write!(f, "listener {port}"),
             Self::Record(RecordId { kind, name, .. }) => write!(f, "{kind} record {name}"),
             Self::RulesIn(group) => write!(f, "rules in {group}"),
+            Self::CacheSubnetGroup(name) => write!(f, "cache subnet group {name}"),
+            Self::Cache(id) => write!(f, "cache {id}"),
+            Self::Instance(name) => write!(f, "node {name}"),
         }
     }
 }
@@ -95,6 +106,9 @@ pub(crate) enum Node {
     Listener(Listener),
     Record(Record),
     RulesIn(BTreeSet<Rule>),
+    CacheSubnetGroup(CacheSubnetGroup),
+    Cache(Cache),
+    Instance(Instance),
 }
 
 /// A security group with its rules.
@@ -295,6 +309,9 @@ pub(crate) struct Observed {
     /// The health of the targets, for each target group; those still draining included.
     pub(crate) health: BTreeMap<NodeId, Vec<TargetHealth>>,
     pub(crate) foreign: Vec<Foreign>,
+    /// What AWS alone says of caches and instances.
+    pub(crate) caches: BTreeMap<NodeId, CacheFacts>,
+    pub(crate) instances: BTreeMap<NodeId, InstanceFacts>,
 }
 
 impl AsRef<Self> for Node {
@@ -343,10 +360,16 @@ typed_access! {
     balancer, balancers: LoadBalancer;
     listener, listeners: Listener;
     record, records: Record;
+    subnet_group, subnet_groups: CacheSubnetGroup;
+    cache, all_caches: Cache;
+    instance, all_instances: Instance;
 }
 
 typed_access! {
     Desired;
+    subnet_group, subnet_groups: CacheSubnetGroup;
+    cache, all_caches: Cache;
+    instance, all_instances: Instance;
     target_group, target_groups: TargetGroup;
     balancer, balancers: LoadBalancer;
     listener, listeners: Listener;
@@ -374,6 +397,8 @@ typed_change! {
     target_group_mut: TargetGroup;
     balancer_mut: LoadBalancer;
     listener_mut: Listener;
+    cache_mut: Cache;
+    subnet_group_mut: CacheSubnetGroup;
 }
 
 impl Observed {

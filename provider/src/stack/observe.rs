@@ -3,10 +3,13 @@
 //! What the state names comes first. A search by name and tags finds what the state cannot know: the objects of
 //! an interrupted apply. Look-ups run side by side, in as few rounds as their answers allow.
 
+mod cluster;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 
+use super::cluster::{ClusterAnswers, ClusterNames};
 use super::ownership::{Claim, Owner, PROVISIONING, RESOURCE_ID};
 use super::{
     Action, Existing, Foreign, Listener, LoadBalancer, Node, NodeId, Observed, Record, RecordId, Ref, Rule,
@@ -28,6 +31,18 @@ pub(crate) trait Roles: Send + Sync {
     fn of_listener(&self, listener: &ListenerInfo) -> Option<&'static str>;
     /// Whether a name is one that this stack gives to its target groups.
     fn is_group_name(&self, name: &str) -> bool;
+    /// The start of the names of its target groups.
+    fn group_prefix(&self) -> String;
+    /// The names of its security groups, with their roles.
+    fn security_groups(&self) -> BTreeMap<String, &'static str>;
+    /// The description of the rules that it keeps in somebody else's security group.
+    fn rules_description(&self) -> String {
+        String::new()
+    }
+    /// What a stack with instances of its own calls the rest of what it has; none for the others.
+    fn cluster(&self) -> Option<ClusterNames> {
+        None
+    }
 }
 
 /// A record to look up.
@@ -114,6 +129,7 @@ struct Answers {
     listener_rules: BTreeMap<String, Vec<ListenerRuleInfo>>,
     group_attributes: BTreeMap<String, Attributes>,
     health: BTreeMap<String, Vec<TargetHealth>>,
+    cluster: ClusterAnswers,
 }
 
 /// Looks for a stack.
@@ -132,7 +148,7 @@ pub(crate) async fn observe(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Found,
 /// certificates to be asked for, so these follow the listeners.
 async fn one_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsError> {
     let (listeners, groups) = (sought.known_of(":listener/"), sought.known_of(":targetgroup/"));
-    let tagged = sought.known.keys().filter(|id| id.starts_with("arn:")).cloned().collect();
+    let tagged = sought.known_of(":elasticloadbalancing:");
     let balancer = async {
         match &sought.load_balancer {
             LoadBalancerKey::Arn(arn) if arn.is_empty() => Ok((None, Attributes::new())),
@@ -147,7 +163,7 @@ async fn one_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsErr
         let certificates = additional_certificates(aws, &found).await?;
         Ok((found, certificates))
     };
-    let (balancer, listeners, infos, (attributes, health), security_groups, records, vpc, tags) = tokio::try_join!(
+    let (balancer, listeners, infos, (attributes, health), security_groups, records, vpc, tags, cluster) = tokio::try_join!(
         balancer,
         listeners,
         aws.target_groups(&groups),
@@ -156,6 +172,7 @@ async fn one_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsErr
         records(aws, sought),
         vpc(aws, &sought.vpc),
         aws.tags(&tagged),
+        cluster::ask(aws, sought),
     )?;
     let (balancer, balancer_attributes) = balancer;
     // With the load balancer go its listeners.
@@ -173,18 +190,20 @@ async fn one_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsErr
         listener_rules: BTreeMap::new(),
         group_attributes: attributes,
         health,
+        cluster,
     })
 }
 
 async fn first_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsError> {
-    let (balancer, groups, security_groups, records, vpc) = tokio::try_join!(
+    let (balancer, groups, security_groups, records, vpc, cluster) = tokio::try_join!(
         balancer(aws, &sought.load_balancer),
         named_groups(aws, sought),
         security_groups(aws, sought),
         records(aws, sought),
         vpc(aws, &sought.vpc),
+        cluster::ask(aws, sought),
     )?;
-    let mut answers = Answers { security_groups, records, vpc, ..balancer };
+    let mut answers = Answers { security_groups, records, vpc, cluster, ..balancer };
     for group in groups {
         if !answers.groups.iter().any(|known| known.arn == group.arn) {
             answers.groups.push(group);
@@ -337,6 +356,7 @@ async fn adopted_groups(
 /// The resource ids of the creates that never finished, by the markers they left.
 fn interrupted(answers: &Answers) -> BTreeSet<String> {
     let tags = answers.tags.values().chain(answers.security_groups.iter().map(|group| &group.tags));
+    let tags = tags.chain(answers.cluster.launched.iter().map(|info| &info.tags)).chain(answers.cluster.tags.values());
     tags.filter(|tags| tags.contains_key(PROVISIONING)).filter_map(|tags| tags.get(RESOURCE_ID).cloned()).collect()
 }
 
@@ -375,6 +395,8 @@ impl Sorter<'_> {
     fn sort(mut self) -> Found {
         self.found.observed.vpc.clone_from(&self.answers.vpc);
         self.sort_security_groups();
+        self.sort_caches();
+        self.sort_instances();
         self.sort_target_groups();
         self.sort_balancer();
         self.sort_listeners();
@@ -670,7 +692,8 @@ impl Sorter<'_> {
                         *weights = weights.iter().map(|(group, weight)| (resolve(group), *weight)).collect();
                     }
                 }
-                Node::TargetGroup(_) | Node::Record(_) => {}
+                Node::TargetGroup(group) => group.targets = group.targets.iter().map(resolve).collect(),
+                Node::Record(_) | Node::CacheSubnetGroup(_) | Node::Cache(_) | Node::Instance(_) => {}
             }
         }
         self.found

@@ -18,6 +18,8 @@ pub(crate) const STACK: &str = "codestream:stack";
 pub(crate) const ROLE: &str = "codestream:role";
 /// Which Terraform resource it belongs to: a random id made when that is created, and kept in its private state.
 pub(crate) const RESOURCE_ID: &str = "codestream:resource-id";
+/// What an instance is: its place in the cluster and a hash of what it was started with.
+pub(crate) const NODE: &str = "codestream:node";
 /// There while the create that made the object has not finished; its value is that create's resource id.
 pub(crate) const PROVISIONING: &str = "codestream:provisioning";
 
@@ -93,10 +95,65 @@ impl Owner {
     }
 }
 
+/// The AWS service whose calls tag an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Service {
+    /// Elastic Load Balancing.
+    Balancing,
+    /// EC2.
+    Compute,
+    /// ElastiCache.
+    Caching,
+}
+
+impl Service {
+    /// That of a node.
+    pub(crate) fn of(id: &NodeId) -> Self {
+        match id {
+            NodeId::SecurityGroup(_) | NodeId::RulesIn(_) | NodeId::Instance(_) => Self::Compute,
+            NodeId::CacheSubnetGroup(_) | NodeId::Cache(_) => Self::Caching,
+            NodeId::TargetGroup(_) | NodeId::LoadBalancer | NodeId::Listener(_) | NodeId::Record(_) => Self::Balancing,
+        }
+    }
+
+    /// That of an ARN or id.
+    pub(crate) fn of_id(id: &str) -> Self {
+        if !id.starts_with("arn:") {
+            Self::Compute
+        } else if id.contains(":elasticache:") {
+            Self::Caching
+        } else {
+            Self::Balancing
+        }
+    }
+}
+
+/// The name of an instance that the user gives no other.
+pub(crate) fn instance_name(stack: &str, id: &NodeId) -> Option<String> {
+    match id {
+        NodeId::Instance(name) => Some(format!("{stack}-{name}")),
+        _ => None,
+    }
+}
+
+impl Owner {
+    /// The tags of a node, without the marker: an instance has a name as well, and says what it is made of.
+    pub(crate) fn tags_of(&self, user: &Tags, id: &NodeId, node: &super::Node) -> Tags {
+        let mut tags = self.tags(user, role(id, node));
+        if let (Some(name), super::Node::Instance(instance)) = (instance_name(&self.stack, id), node) {
+            tags.entry("Name".to_owned()).or_insert(name);
+            tags.insert(NODE.to_owned(), instance.tag());
+        }
+        tags
+    }
+}
+
 /// The value of the role tag of a node.
 pub(crate) fn role(id: &NodeId, node: &super::Node) -> &'static str {
     match (id, node) {
         (NodeId::SecurityGroup(role), _) => role,
+        (NodeId::Instance(_), _) => "node",
+        (NodeId::Cache(_) | NodeId::CacheSubnetGroup(_), _) => "cache",
         (_, super::Node::TargetGroup(group)) => group.role,
         (_, super::Node::Listener(listener)) => listener.role,
         (NodeId::LoadBalancer, _) => "load-balancer",

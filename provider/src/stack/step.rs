@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::cluster::{Cache, CacheSubnetGroup, Instance};
 use super::{Action, Listener, LoadBalancer, NodeId, Record, Ref, Rule, SecurityGroup, TargetGroup};
-use crate::aws::{Attributes, HealthCheck, Tags};
+use crate::aws::{Attributes, CacheSettings, HealthCheck, Tags};
 
 /// A step's place in its plan.
 pub(crate) type StepId = usize;
@@ -48,6 +49,21 @@ pub(crate) enum Change {
     SetRecord(Record),
     DeleteRecord(Record),
 
+    CreateCacheSubnetGroup(CacheSubnetGroup),
+    SetCacheSubnets(BTreeSet<String>),
+    DeleteCacheSubnetGroup,
+    CreateCache(Cache),
+    SetCache(CacheSettings),
+    /// From so many replicas to so many.
+    SetReplicas(i64, i64),
+    WaitCacheAvailable,
+    DeleteCache,
+    WaitCacheDeleted,
+
+    LaunchInstance(Instance),
+    WaitRunning,
+    TerminateInstance,
+
     /// Tags every object of the set; all are in the same service.
     Tag(BTreeSet<NodeId>, Tags),
     /// Removes these tags from every object of the set; all are in the same service.
@@ -65,6 +81,9 @@ impl Change {
                 | Self::CreateTargetGroup(_)
                 | Self::CreateLoadBalancer(_)
                 | Self::CreateListener(_)
+                | Self::CreateCacheSubnetGroup(_)
+                | Self::CreateCache(_)
+                | Self::LaunchInstance(_)
         )
     }
 
@@ -77,6 +96,9 @@ impl Change {
                 | Self::WaitDrained(_)
                 | Self::WaitActive
                 | Self::WaitCertificate(_)
+                | Self::WaitCacheAvailable
+                | Self::WaitCacheDeleted
+                | Self::WaitRunning
         )
     }
 
@@ -101,6 +123,15 @@ impl Change {
             Self::SetSecurityGroups(groups) => groups.iter().for_each(add),
             Self::CreateListener(listener) | Self::ModifyListener(listener) => listener.action.groups().for_each(add),
             Self::CreateRecord(record) | Self::SetRecord(record) => add(&record.target),
+            Self::CreateCache(cache) => {
+                cache.security_groups.iter().for_each(&mut add);
+                add(&Ref::Of(NodeId::CacheSubnetGroup(cache.subnet_group.clone())));
+            }
+            Self::LaunchInstance(instance) => {
+                instance.security_groups.iter().for_each(&mut add);
+                let cache = instance.start.as_ref().and_then(|start| start.cache.clone());
+                cache.into_iter().for_each(|cache| add(&Ref::Of(cache)));
+            }
             _ => {}
         }
         if matches!(self, Self::CreateListener(_)) {
@@ -164,17 +195,35 @@ impl fmt::Display for Step {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CreateSecurityGroup(_) | Self::CreateTargetGroup(_) | Self::CreateLoadBalancer(_) => {
-                f.write_str("create")
-            }
+            Self::CreateSecurityGroup(_)
+            | Self::CreateTargetGroup(_)
+            | Self::CreateLoadBalancer(_)
+            | Self::CreateCacheSubnetGroup(_)
+            | Self::CreateCache(_) => f.write_str("create"),
             Self::CreateListener(listener) => write!(f, "create, {listener}"),
             Self::AuthorizeRules(rules) => write!(f, "authorize {}", List(rules)),
             Self::DescribeRules(rules) => write!(f, "describe {}", List(rules)),
             Self::RevokeRules(rules) => write!(f, "revoke {}", List(rules)),
             Self::WaitInterfacesReleased => f.write_str("wait until no network interface uses it"),
-            Self::DeleteSecurityGroup | Self::DeleteTargetGroup | Self::DeleteLoadBalancer | Self::DeleteListener => {
-                f.write_str("delete")
+            Self::DeleteSecurityGroup
+            | Self::DeleteTargetGroup
+            | Self::DeleteLoadBalancer
+            | Self::DeleteListener
+            | Self::DeleteCacheSubnetGroup
+            | Self::DeleteCache => f.write_str("delete"),
+            Self::SetCacheSubnets(subnets) => write!(f, "set subnets {}", List(subnets)),
+            Self::SetCache(CacheSettings { node_type, engine_version, automatic_failover, .. }) => {
+                let version = engine_version.as_deref().unwrap_or("its version");
+                write!(f, "set {node_type}, {version}, automatic failover {automatic_failover}")
             }
+            Self::SetReplicas(_, count) => write!(f, "set {count} replicas"),
+            Self::WaitCacheAvailable => f.write_str("wait until available"),
+            Self::WaitCacheDeleted => f.write_str("wait until it is gone"),
+            Self::LaunchInstance(instance) => {
+                write!(f, "launch {} with {} in {}", instance.instance_type, instance.image_id, instance.subnet_id)
+            }
+            Self::WaitRunning => f.write_str("wait until running"),
+            Self::TerminateInstance => f.write_str("terminate"),
             Self::SetHealthCheck(check) => {
                 write!(f, "probe {} {} every {} s", check.protocol, check.path, check.interval)
             }

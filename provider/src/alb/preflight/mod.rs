@@ -25,9 +25,10 @@ use std::time::SystemTime;
 use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
 use tfplugin::value::Value;
 
-use super::find::owner;
+use super::CodestreamAlb;
 use crate::aws::Aws;
 use crate::diagnose;
+use crate::resource::find::owner;
 use crate::resource::private::Private;
 use crate::settings::Preflight as Mode;
 use crate::stack::NodeId;
@@ -36,14 +37,7 @@ use crate::stack::ownership::Claim;
 use change::Change;
 use look_ups::Answers;
 
-/// What the checks found.
-#[derive(Debug, Default)]
-pub(crate) struct Preflight {
-    /// The VPC of the subnets, when they were looked up and have one in common.
-    pub(crate) vpc_id: Option<String>,
-    /// What would go wrong. With [`Mode::Warn`] none of it is an error.
-    pub(crate) diagnostics: Diagnostics,
-}
+pub(crate) use crate::resource::Preflight;
 
 /// Checks a resolved configuration (see `resolve`) against AWS, in at most two rounds of look-ups. `private` is what is
 /// kept beside the prior state; core hands it on when it plans the second half of a replacement, which has no prior.
@@ -68,7 +62,7 @@ pub(crate) async fn check(
     answers.report_failures(&mut found);
     let vpc_id = answers.subnets.as_deref().and_then(network::common_vpc).map(str::to_owned);
     let diagnostics = if mode == Mode::Warn { as_warnings(found) } else { found };
-    Preflight { vpc_id, diagnostics }
+    Preflight { vpc_id, diagnostics, ..Preflight::default() }
 }
 
 fn as_warnings(found: Diagnostics) -> Diagnostics {
@@ -82,7 +76,7 @@ fn as_warnings(found: Diagnostics) -> Diagnostics {
 /// The name of a load balancer that is to be made must be free, but for what an interrupted create has left.
 fn judge_name(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
     let (Some(namesake), Some(tags)) = (&answers.namesake, &answers.namesake_tags) else { return };
-    let owner = owner(&namesake.name, change.private.resource_id.clone());
+    let owner = owner::<CodestreamAlb>(&namesake.name, change.private.resource_id.clone());
     let finished = match owner.claim(tags, &BTreeSet::new()) {
         Claim::Ours | Claim::Interrupted => return,
         Claim::Finished => true,

@@ -8,11 +8,12 @@ use tfplugin::diagnostics::{Diagnostics, Severity};
 use tfplugin::value::Value;
 
 use super::{Mode, Preflight, check};
-use crate::alb::find::owner;
+use crate::alb::CodestreamAlb;
 use crate::alb::resolve::resolve;
 use crate::alb::samples::{UNKNOWN_VALUE, change, configuration, https};
 use crate::aws::fake::{FakeAws, Fault, State, cert_arn, pending_cert_arn};
 use crate::aws::{Aws, AwsError, Direction, NewLoadBalancer, Peer, RuleSettings, Tags};
+use crate::resource::find::owner;
 use crate::resource::private::Private;
 
 /// In January 2027; the certificates of the fake end in 2100.
@@ -509,7 +510,7 @@ async fn namesake(aws: &FakeAws, tags: Tags) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_name_is_taken_unless_an_interrupted_create_left_it() {
-    let other = owner("codestream-alb", "another".to_owned());
+    let other = owner::<CodestreamAlb>("codestream-alb", "another".to_owned());
     let finished = other.tags(&Tags::new(), "load-balancer");
     let interrupted: Tags = finished.clone().into_iter().chain(other.marker()).collect();
     for (tags, taken) in [(Tags::new(), true), (finished, true), (interrupted, false)] {
@@ -525,7 +526,7 @@ async fn a_name_is_taken_unless_an_interrupted_create_left_it() {
 #[tokio::test(start_paused = true)]
 async fn the_load_balancer_that_a_replacement_deletes_does_not_take_the_name() {
     let aws = FakeAws::new();
-    let mine = owner("codestream-alb", "mine".to_owned());
+    let mine = owner::<CodestreamAlb>("codestream-alb", "mine".to_owned());
     let arn = namesake(&aws, mine.tags(&Tags::new(), "load-balancer")).await;
     let by_tag = Private { resource_id: "mine".to_owned(), ..Private::default() };
     let by_arn = Private { objects: [(arn, "load-balancer".to_owned())].into(), ..Private::default() };

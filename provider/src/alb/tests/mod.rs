@@ -15,6 +15,8 @@ use self::core::Core;
 use super::samples::{change, configuration};
 use crate::aws::fake::{FakeAws, Health, Listener, SecurityGroup, State, cert_arn};
 use crate::aws::{ActionInfo, Direction};
+use crate::resource::testing::faults::Operation;
+use crate::resource::testing::settle;
 
 /// The name of the stack under test.
 const STACK: &str = "web";
@@ -57,17 +59,8 @@ fn full() -> Json {
     )
 }
 
-/// One run of Terraform: from this configuration to that one.
-struct Operation {
-    name: &'static str,
-    before: Option<Json>,
-    after: Option<Json>,
-    /// Whether the load balancer goes and another comes.
-    replaces: bool,
-}
-
 fn operation(name: &'static str, before: Option<Json>, after: Option<Json>) -> Operation {
-    Operation { name, before, after, replaces: false }
+    Operation::new(name, before, after)
 }
 
 /// A change of some arguments of a configuration.
@@ -116,7 +109,11 @@ fn changes_of_service() -> Vec<Operation> {
             http(),
             &json!({"api": {"listener_port": 8080, "target_port": 80, "deregistration_delay": 5}}),
         ),
-        update("listener port swap", change(http(), &swapped(80, 12080)), &swapped(12080, 80)),
+        // Two ports that change hands do so in two calls, with a fault between them perhaps.
+        Operation {
+            cuts: true,
+            ..update("listener port swap", change(http(), &swapped(80, 12080)), &swapped(12080, 80))
+        },
         update(
             "everything at once",
             full(),
@@ -191,11 +188,6 @@ async fn built(config: &Json) -> Core {
     core.apply(Some(&configuration(config))).await.succeeded();
     settle().await;
     core
-}
-
-/// Lets everything that only takes time come to its end.
-async fn settle() {
-    tokio::time::sleep(Duration::from_secs(900)).await;
 }
 
 /// All of AWS, with the random ids of the stack and of its neighbour by other names.

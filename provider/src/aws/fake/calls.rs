@@ -6,9 +6,10 @@ use async_trait::async_trait;
 
 use super::{ACCOUNT, FakeAws};
 use crate::aws::{
-    Attributes, Aws, CertificateInfo, Direction, HealthCheck, InstanceInfo, ListenerInfo, ListenerRuleInfo,
-    ListenerSettings, LoadBalancerInfo, LoadBalancerKey, NetworkInterfaceInfo, NewLoadBalancer, NewSecurityGroup,
-    NewTargetGroup, RecordChange, RecordInfo, Result, RouteTableInfo, RuleSettings, SecurityGroupInfo,
+    Attributes, Aws, CacheSettings, CacheSubnetGroupInfo, CertificateInfo, Direction, HealthCheck, InstanceInfo,
+    LaunchedInfo, ListenerInfo, ListenerRuleInfo, ListenerSettings, LoadBalancerInfo, LoadBalancerKey,
+    NetworkInterfaceInfo, NewInstance, NewLoadBalancer, NewReplicationGroup, NewSecurityGroup, NewTargetGroup,
+    RecordChange, RecordInfo, ReplicationGroupInfo, Result, RouteTableInfo, RuleSettings, SecurityGroupInfo,
     SecurityGroupKey, SubnetInfo, Tags, TargetGroupInfo, TargetHealth, VpcInfo,
 };
 
@@ -269,6 +270,81 @@ impl Aws for FakeAws {
             Ok(ids.iter().filter_map(|id| state.instances.get(id).cloned()).collect())
         })
         .await
+    }
+
+    async fn launched(&self, key: &str, value: &str) -> Result<Vec<LaunchedInfo>> {
+        let detail = format!("{key}={value}");
+        self.call("ec2:DescribeInstances", &detail, |state| Ok(state.launched(key, value))).await
+    }
+    async fn run_instance(&self, new: &NewInstance) -> Result<String> {
+        let name = new.tags.get("Name").cloned().unwrap_or_default();
+        self.call("ec2:RunInstances", &name, |state| state.run_instance(new)).await
+    }
+    async fn terminate_instance(&self, id: &str) -> Result<()> {
+        self.call("ec2:TerminateInstances", id, |state| state.terminate_instance(id)).await
+    }
+
+    async fn cache_subnet_group(&self, name: &str) -> Result<Option<CacheSubnetGroupInfo>> {
+        self.call("elasticache:DescribeCacheSubnetGroups", name, |state| {
+            Ok(state.cache_subnet_groups.get(name).map(|group| group.info.clone()))
+        })
+        .await
+    }
+    async fn create_cache_subnet_group(
+        &self,
+        name: &str,
+        subnet_ids: &BTreeSet<String>,
+        tags: &Tags,
+    ) -> Result<String> {
+        self.call("elasticache:CreateCacheSubnetGroup", name, |state| {
+            state.create_cache_subnet_group(name, subnet_ids, tags)
+        })
+        .await
+    }
+    async fn modify_cache_subnet_group(&self, name: &str, subnet_ids: &BTreeSet<String>) -> Result<()> {
+        self.call("elasticache:ModifyCacheSubnetGroup", name, |state| state.modify_cache_subnet_group(name, subnet_ids))
+            .await
+    }
+    async fn delete_cache_subnet_group(&self, name: &str) -> Result<()> {
+        self.call("elasticache:DeleteCacheSubnetGroup", name, |state| state.delete_cache_subnet_group(name)).await
+    }
+    async fn replication_groups(&self, prefix: &str) -> Result<Vec<ReplicationGroupInfo>> {
+        self.call("elasticache:DescribeReplicationGroups", prefix, |state| Ok(state.replication_groups(prefix))).await
+    }
+    async fn create_replication_group(&self, new: &NewReplicationGroup, auth_token: Option<&str>) -> Result<String> {
+        self.call("elasticache:CreateReplicationGroup", &new.id, |state| {
+            state.create_replication_group(new, auth_token)
+        })
+        .await
+    }
+    async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()> {
+        self.call("elasticache:ModifyReplicationGroup", id, |state| state.modify_replication_group(id, settings)).await
+    }
+    async fn set_replica_count(&self, id: &str, before: i64, count: i64) -> Result<()> {
+        let operation =
+            if count > before { "elasticache:IncreaseReplicaCount" } else { "elasticache:DecreaseReplicaCount" };
+        self.call(operation, id, |state| state.set_replica_count(id, count)).await
+    }
+    async fn delete_replication_group(&self, id: &str) -> Result<()> {
+        self.call("elasticache:DeleteReplicationGroup", id, |state| state.delete_replication_group(id)).await
+    }
+    async fn cache_tags(&self, arn: &str) -> Result<Tags> {
+        self.call("elasticache:ListTagsForResource", arn, |state| {
+            Ok(state.cache_tags(arn).cloned().unwrap_or_default())
+        })
+        .await
+    }
+    async fn add_cache_tags(&self, arn: &str, tags: &Tags) -> Result<()> {
+        let add = |present: &mut Tags| present.extend(tags.clone());
+        self.call("elasticache:AddTagsToResource", arn, |state| state.change_cache_tags(arn, add)).await
+    }
+    async fn remove_cache_tags(&self, arn: &str, keys: &BTreeSet<String>) -> Result<()> {
+        let remove = |present: &mut Tags| present.retain(|key, _| !keys.contains(key));
+        self.call("elasticache:RemoveTagsFromResource", arn, |state| state.change_cache_tags(arn, remove)).await
+    }
+
+    async fn parameter(&self, name: &str) -> Result<Option<String>> {
+        self.call("ssm:GetParameter", name, |state| Ok(state.parameters.get(name).cloned())).await
     }
 
     async fn certificate(&self, arn: &str) -> Result<Option<CertificateInfo>> {

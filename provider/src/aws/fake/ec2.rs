@@ -156,18 +156,24 @@ impl State {
         Ok(())
     }
 
-    /// The interfaces with a security group: load balancers' and instances'.
+    /// The interfaces with a security group: load balancers', instances' and caches'.
     pub(super) fn network_interfaces(&self, group_id: &str) -> Vec<NetworkInterfaceInfo> {
         let balancers = self.interfaces.iter().filter(|(_, interface)| interface.security_groups.contains(group_id));
         let balancers = balancers.map(|(id, interface)| (id.clone(), interface.description.clone()));
         let instances = self.instances.values().filter(|instance| instance.security_groups.contains(group_id));
         let instances = instances.map(|instance| (format!("eni-{}", instance.id), String::new()));
-        let all = balancers.chain(instances);
+        let caches = self.caches.iter().filter(|(_, cache)| cache.new.security_groups.contains(group_id));
+        let caches = caches.map(|(id, _)| (format!("eni-{id}"), format!("ElastiCache {id}")));
+        let all = balancers.chain(instances).chain(caches);
         all.map(|(id, description)| NetworkInterfaceInfo { id, description, status: "in-use".to_owned() }).collect()
     }
 
-    /// The tags of a security group or of one of its rules.
+    /// The tags of an instance, a security group or one of its rules.
     fn ec2_tags(&mut self, id: &str) -> Answer<&mut Tags> {
+        if id.starts_with("i-") {
+            let found = self.launches.get_mut(id).map(|launch| &mut launch.new.tags);
+            return found.ok_or_else(|| Refusal::new("InvalidInstanceID.NotFound", id));
+        }
         if id.starts_with("sgr-") {
             let found = self.security_groups.values_mut().find_map(|group| group.rules.get_mut(id));
             let found = found.map(|(_, tags)| tags);

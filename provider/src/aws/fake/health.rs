@@ -149,8 +149,9 @@ impl State {
         if self.verdicts.is_empty() {
             return &Verdict::Healthy;
         }
-        let on = |port| self.verdicts.get(&(instance_id.to_owned(), port));
-        on(Some(port)).or_else(|| on(None)).unwrap_or(&Verdict::Healthy)
+        let on = |id: &str, port| self.verdicts.get(&(id.to_owned(), port));
+        let image = self.launches.get(instance_id).and_then(|launch| on(&launch.new.image_id, None));
+        on(instance_id, Some(port)).or_else(|| on(instance_id, None)).or(image).unwrap_or(&Verdict::Healthy)
     }
 }
 

@@ -5,10 +5,12 @@
 
 mod calls;
 mod ec2;
+mod elasticache;
 mod elbv2;
 mod faults;
 mod fixtures;
 mod health;
+mod launches;
 mod listeners;
 mod route53;
 mod snapshot;
@@ -26,8 +28,10 @@ use super::{
 };
 use faults::Traffic;
 
+pub(crate) use elasticache::{Cache, CacheSubnetGroup};
 pub(crate) use faults::{Call, Fault};
 pub(crate) use health::{Health, Target, Verdict};
+pub(crate) use launches::Launch;
 pub(crate) use snapshot::Snapshot;
 
 /// The account all objects are in.
@@ -163,9 +167,14 @@ pub(crate) struct State {
     pub provisioned: (LoadBalancerState, Option<String>),
     /// How long a deleted load balancer's network interfaces stay.
     pub interface_release: Duration,
+    /// How long a launched instance is `pending`.
+    pub booting: Duration,
+    /// How long a cache is `creating` or `modifying`, and how long `deleting`.
+    pub cache_changing: Duration,
     /// How long other changes do not find a new object; deletes and lookups always do.
     pub consistency: Duration,
-    /// What the health checks of an instance find, on one port or on all; healthy where nothing is said.
+    /// What the health checks of an instance find, on one port or on all, or of all instances with an image; healthy
+    /// where nothing is said.
     pub verdicts: BTreeMap<(String, Option<u16>), Verdict>,
 
     /// Load balancers.
@@ -190,6 +199,14 @@ pub(crate) struct State {
     pub nat_gateways: BTreeMap<String, BTreeSet<String>>,
     /// Instances.
     pub instances: BTreeMap<String, InstanceInfo>,
+    /// What those instances that a call has launched were launched with.
+    pub launches: BTreeMap<String, Launch>,
+    /// Replication groups, by id.
+    pub caches: BTreeMap<String, Cache>,
+    /// Subnet groups of caches, by name.
+    pub cache_subnet_groups: BTreeMap<String, CacheSubnetGroup>,
+    /// Parameters of Systems Manager.
+    pub parameters: BTreeMap<String, String>,
     /// Certificates.
     pub certificates: BTreeMap<String, CertificateInfo>,
     /// Hosted zones.
@@ -288,6 +305,9 @@ impl FakeAws {
             .chain(state.target_groups.iter().map(|(arn, object)| (arn, &object.tags)))
             .chain(state.listeners.iter().map(|(arn, object)| (arn, &object.tags)))
             .chain(state.rules.iter().map(|(arn, object)| (arn, &object.tags)))
+            .chain(state.launches.iter().filter(|(id, _)| state.lives(id)).map(|(id, object)| (id, &object.new.tags)))
+            .chain(state.caches.values().map(|object| (&object.arn, &object.tags)))
+            .chain(state.cache_subnet_groups.values().map(|object| (&object.info.arn, &object.tags)))
             .chain(groups)
             .chain(group_rules.map(|(id, (_, tags))| (id, tags)))
             .filter(|(_, tags)| tags.get(key).is_some_and(|found| found == value))
@@ -306,6 +326,8 @@ impl State {
             }
         }
         self.interfaces.retain(|_, interface| interface.released_at.is_none_or(|at| at > now));
+        self.advance_launches();
+        self.advance_caches();
         self.advance_targets(before);
     }
 
@@ -320,6 +342,8 @@ impl State {
             provisioning: Duration::from_secs(150),
             provisioned: (LoadBalancerState::Active, None),
             interface_release: Duration::from_secs(90),
+            booting: Duration::from_secs(20),
+            cache_changing: Duration::from_secs(300),
             consistency: Duration::ZERO,
             verdicts: BTreeMap::new(),
             load_balancers: BTreeMap::new(),
@@ -333,6 +357,10 @@ impl State {
             route_tables: Vec::new(),
             nat_gateways: BTreeMap::from([("nat-1".to_owned(), BTreeSet::from(["203.0.113.10".to_owned()]))]),
             instances: BTreeMap::new(),
+            launches: BTreeMap::new(),
+            caches: BTreeMap::new(),
+            cache_subnet_groups: BTreeMap::new(),
+            parameters: launches::images(),
             certificates: BTreeMap::new(),
             hosted_zones: BTreeSet::from(["Z1".to_owned()]),
             records: BTreeMap::new(),

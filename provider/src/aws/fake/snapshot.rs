@@ -56,9 +56,11 @@ impl State {
         let names = self.names();
         let mut lines: Vec<String> = Vec::new();
         lines.extend(self.load_balancers.values().map(|found| load_balancer_line(found, &names)));
-        lines.extend(self.target_groups.values().map(target_group_line));
+        lines.extend(self.target_groups.values().map(|group| target_group_line(group, &names)));
         lines.extend(self.listener_lines(&names));
         lines.extend(self.security_group_lines(&names));
+        lines.extend(self.launch_lines(|id| names.of(id).to_owned()));
+        lines.extend(self.cache_lines(|id| names.of(id).to_owned()));
         for ((zone_id, name, kind), record) in &self.records {
             let target = match record {
                 RecordInfo::Alias(alias) => {
@@ -90,6 +92,7 @@ impl State {
         for (id, group) in &self.security_groups {
             names.insert(id.clone(), format!("{}/{}", group.vpc_id, group.name));
         }
+        names.extend(self.launches.keys().map(|id| (id.clone(), self.launch_name(id))));
         Names(names)
     }
 
@@ -157,13 +160,14 @@ fn load_balancer_line(found: &LoadBalancer, names: &Names) -> String {
     )
 }
 
-fn target_group_line(group: &TargetGroup) -> String {
+fn target_group_line(group: &TargetGroup, names: &Names) -> String {
     let info = &group.info;
     let describe = |((id, port), target): (&(String, u16), &super::Target)| {
         let draining = if target.draining_until.is_some() { " draining" } else { "" };
-        format!("{id}:{port}{draining}")
+        format!("{}:{port}{draining}", names.of(id))
     };
-    let targets: Vec<String> = group.targets.iter().map(describe).collect();
+    let mut targets: Vec<String> = group.targets.iter().map(describe).collect();
+    targets.sort();
     format!(
         "target group {}: {} {} {} {} {:?} targets {targets:?} attributes {:?} tags {:?}",
         info.name,

@@ -92,7 +92,9 @@ pub(super) struct Clients {
     pub(super) elbv2: aws_sdk_elasticloadbalancingv2::Client,
     pub(super) ec2: aws_sdk_ec2::Client,
     pub(super) acm: aws_sdk_acm::Client,
+    pub(super) elasticache: aws_sdk_elasticache::Client,
     pub(super) route53: aws_sdk_route53::Client,
+    pub(super) ssm: aws_sdk_ssm::Client,
     pub(super) sts: aws_sdk_sts::Client,
 }
 
@@ -115,7 +117,9 @@ impl Clients {
             elbv2: client!(aws_sdk_elasticloadbalancingv2, access, "elbv2", &config),
             ec2: client!(aws_sdk_ec2, access, "ec2", &config),
             acm: client!(aws_sdk_acm, access, "acm", &config),
+            elasticache: client!(aws_sdk_elasticache, access, "elasticache", &config),
             route53: client!(aws_sdk_route53, access, "route53", &config),
+            ssm: client!(aws_sdk_ssm, access, "ssm", &config),
             sts: client!(aws_sdk_sts, access, "sts", &config),
         })
     }

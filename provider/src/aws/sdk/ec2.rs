@@ -6,22 +6,30 @@ use std::collections::BTreeSet;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
-    Filter, GroupIdentifier, Instance, InstanceStateName, NatGatewayAddress, NetworkInterfaceStatus, ResourceType,
-    Route, RouteState, RouteTable, SecurityGroup, Subnet, SubnetCidrBlockStateCode, SubnetIpv6CidrBlockAssociation,
-    Tag, TagSpecification, Vpc, VpcCidrBlockState, VpcCidrBlockStateCode,
+    BlockDeviceMapping, EbsBlockDevice, Filter, GroupIdentifier, HttpTokensState, IamInstanceProfileSpecification,
+    Instance, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceStateName, InstanceType,
+    NatGatewayAddress, NetworkInterfaceStatus, ResourceType, Route, RouteState, RouteTable, SecurityGroup, Subnet,
+    SubnetCidrBlockStateCode, SubnetIpv6CidrBlockAssociation, Tag, TagSpecification, VolumeType, Vpc,
+    VpcCidrBlockState, VpcCidrBlockStateCode,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
-use super::error::{empty_answer, error};
+use super::error::{empty_answer, error, found};
 use super::rules::{permissions, rule_of, rules_of};
 use super::{chunks, is_ours, list, set, text};
 use crate::aws::{
-    Direction, InstanceInfo, NetworkInterfaceInfo, NewSecurityGroup, Result, RouteInfo, RouteTableInfo, RuleSettings,
-    SecurityGroupInfo, SecurityGroupKey, SubnetInfo, Tags, VpcInfo,
+    Direction, InstanceInfo, LaunchedInfo, NetworkInterfaceInfo, NewInstance, NewSecurityGroup, Result, RouteInfo,
+    RouteTableInfo, RuleSettings, SecurityGroupInfo, SecurityGroupKey, SubnetInfo, Tags, VpcInfo,
 };
 
 /// Values of one filter, at most.
 const VALUES_PER_FILTER: usize = 200;
 
+/// The root volume of Amazon Linux.
+const ROOT_DEVICE: &str = "/dev/xvda";
+
+const RUN_INSTANCES: &str = "ec2:RunInstances";
 const CREATE_SECURITY_GROUP: &str = "ec2:CreateSecurityGroup";
 
 /// What is equal to one of the values. In values, EC2 takes `*` and `?` for wildcards unless told otherwise.
@@ -324,6 +332,72 @@ fn instance_info(of: &Instance) -> InstanceInfo {
         public_ip: of.public_ip_address().map(str::to_owned),
         security_groups: set(of.security_groups().iter().map(GroupIdentifier::group_id)),
     }
+}
+
+pub(super) async fn launched(client: &Client, key: &str, value: &str) -> Result<Vec<LaunchedInfo>> {
+    let request = client.describe_instances().filters(filter(format!("tag:{key}"), &[value]));
+    let reservations = request.into_paginator().items().send().try_collect().await;
+    let reservations = reservations.map_err(error("ec2:DescribeInstances"))?;
+    Ok(reservations.iter().flat_map(|reservation| reservation.instances()).map(launched_info).collect())
+}
+
+fn launched_info(of: &Instance) -> LaunchedInfo {
+    let tokens = of.metadata_options().and_then(|options| options.http_tokens());
+    LaunchedInfo {
+        instance: instance_info(of),
+        image_id: text(of.image_id()),
+        instance_type: text(of.instance_type().map(InstanceType::as_str)),
+        key_name: of.key_name().map(str::to_owned),
+        // Its ARN ends in its path and name.
+        instance_profile: of
+            .iam_instance_profile()
+            .and_then(|profile| profile.arn())
+            .and_then(|arn| arn.rsplit('/').next())
+            .map(str::to_owned),
+        requires_session: tokens == Some(&HttpTokensState::Required),
+        tags: tags_of(of.tags()),
+    }
+}
+
+pub(super) async fn run_instance(client: &Client, new: &NewInstance) -> Result<String> {
+    let metadata = InstanceMetadataOptionsRequest::builder()
+        .http_endpoint(InstanceMetadataEndpointState::Enabled)
+        .http_tokens(HttpTokensState::Required)
+        .build();
+    let volume = EbsBlockDevice::builder()
+        .encrypted(true)
+        .delete_on_termination(true)
+        .volume_type(VolumeType::Gp3)
+        .volume_size(i32::try_from(new.root_volume_size).unwrap_or(i32::MAX))
+        .build();
+    let profile = |name: &String| IamInstanceProfileSpecification::builder().name(name).build();
+    let of_instance = tagging(ResourceType::Instance, &new.tags).unwrap_or_default();
+    let of_volume = tagging(ResourceType::Volume, &new.volume_tags).unwrap_or_default();
+    let answer = client
+        .run_instances()
+        .client_token(&new.client_token)
+        .min_count(1)
+        .max_count(1)
+        .image_id(&new.image_id)
+        .instance_type(InstanceType::from(new.instance_type.as_str()))
+        .subnet_id(&new.subnet_id)
+        .set_security_group_ids(list(&new.security_groups))
+        .set_key_name(new.key_name.clone())
+        .set_iam_instance_profile(new.instance_profile.as_ref().map(profile))
+        .metadata_options(metadata)
+        .block_device_mappings(BlockDeviceMapping::builder().device_name(ROOT_DEVICE).ebs(volume).build())
+        .user_data(STANDARD.encode(&new.user_data))
+        .set_tag_specifications(Some([of_instance, of_volume].concat()))
+        .send()
+        .await
+        .map_err(error(RUN_INSTANCES))?;
+    let id = answer.instances().first().and_then(|instance| instance.instance_id());
+    id.map(str::to_owned).ok_or_else(|| empty_answer(RUN_INSTANCES, "the instance's id"))
+}
+
+pub(super) async fn terminate_instance(client: &Client, id: &str) -> Result<()> {
+    let request = client.terminate_instances().instance_ids(id);
+    found(request.send().await.map_err(error("ec2:TerminateInstances"))).map(drop)
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 mod access;
 mod acm;
 mod ec2;
+mod elasticache;
 mod elbv2;
 mod elbv2_types;
 mod error;
 mod route53;
 mod rules;
+mod ssm;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -337,6 +339,75 @@ impl Aws for SdkAws {
 
     async fn instances(&self, ids: &BTreeSet<String>) -> Result<Vec<InstanceInfo>> {
         ec2::instances(&self.clients().await?.ec2, ids).await
+    }
+
+    async fn launched(&self, key: &str, value: &str) -> Result<Vec<LaunchedInfo>> {
+        ec2::launched(&self.clients().await?.ec2, key, value).await
+    }
+
+    async fn run_instance(&self, new: &NewInstance) -> Result<String> {
+        ec2::run_instance(&self.clients().await?.ec2, new).await
+    }
+
+    async fn terminate_instance(&self, id: &str) -> Result<()> {
+        ec2::terminate_instance(&self.clients().await?.ec2, id).await
+    }
+
+    async fn cache_subnet_group(&self, name: &str) -> Result<Option<CacheSubnetGroupInfo>> {
+        elasticache::subnet_group(&self.clients().await?.elasticache, name).await
+    }
+
+    async fn create_cache_subnet_group(
+        &self,
+        name: &str,
+        subnet_ids: &BTreeSet<String>,
+        tags: &Tags,
+    ) -> Result<String> {
+        elasticache::create_subnet_group(&self.clients().await?.elasticache, name, subnet_ids, tags).await
+    }
+
+    async fn modify_cache_subnet_group(&self, name: &str, subnet_ids: &BTreeSet<String>) -> Result<()> {
+        elasticache::modify_subnet_group(&self.clients().await?.elasticache, name, subnet_ids).await
+    }
+
+    async fn delete_cache_subnet_group(&self, name: &str) -> Result<()> {
+        elasticache::delete_subnet_group(&self.clients().await?.elasticache, name).await
+    }
+
+    async fn replication_groups(&self, prefix: &str) -> Result<Vec<ReplicationGroupInfo>> {
+        elasticache::replication_groups(&self.clients().await?.elasticache, prefix).await
+    }
+
+    async fn create_replication_group(&self, new: &NewReplicationGroup, auth_token: Option<&str>) -> Result<String> {
+        elasticache::create_replication_group(&self.clients().await?.elasticache, new, auth_token).await
+    }
+
+    async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()> {
+        elasticache::modify_replication_group(&self.clients().await?.elasticache, id, settings).await
+    }
+
+    async fn set_replica_count(&self, id: &str, before: i64, count: i64) -> Result<()> {
+        elasticache::set_replica_count(&self.clients().await?.elasticache, id, before, count).await
+    }
+
+    async fn delete_replication_group(&self, id: &str) -> Result<()> {
+        elasticache::delete_replication_group(&self.clients().await?.elasticache, id).await
+    }
+
+    async fn cache_tags(&self, arn: &str) -> Result<Tags> {
+        elasticache::tags(&self.clients().await?.elasticache, arn).await
+    }
+
+    async fn add_cache_tags(&self, arn: &str, tags: &Tags) -> Result<()> {
+        elasticache::add_tags(&self.clients().await?.elasticache, arn, tags).await
+    }
+
+    async fn remove_cache_tags(&self, arn: &str, keys: &BTreeSet<String>) -> Result<()> {
+        elasticache::remove_tags(&self.clients().await?.elasticache, arn, keys).await
+    }
+
+    async fn parameter(&self, name: &str) -> Result<Option<String>> {
+        ssm::parameter(&self.clients().await?.ssm, name).await
     }
 
     async fn certificate(&self, arn: &str) -> Result<Option<CertificateInfo>> {

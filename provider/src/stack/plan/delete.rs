@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{Planner, after};
+use crate::aws::Direction;
 use crate::stack::step::{Change, StepId};
-use crate::stack::{Node, NodeId, Ref};
+use crate::stack::{Node, NodeId, Ref, Rule, Source};
 
 impl Planner<'_> {
     /// Deletes everything that is there: first what leads to the load balancer, then it, and last what it used.
@@ -30,7 +31,14 @@ impl Planner<'_> {
         for (id, _) in self.observed.target_groups() {
             self.push(id, Change::DeleteTargetGroup, gone.clone(), "not wanted");
         }
-        self.delete_security_groups(&gone);
+        let mut unused = gone.clone();
+        for (id, _) in self.observed.all_instances() {
+            unused.insert(self.push(id, Change::TerminateInstance, gone.clone(), "not wanted"));
+        }
+        let caches: Vec<&NodeId> = self.observed.all_caches().map(|(id, _)| id).collect();
+        let subnet_groups: Vec<&NodeId> = self.observed.subnet_groups().map(|(id, _)| id).collect();
+        let unused = self.delete_caches(&caches, &subnet_groups, &unused);
+        self.delete_security_groups(&unused);
     }
 
     fn delete_security_groups(&mut self, unused: &BTreeSet<StepId>) {
@@ -39,6 +47,19 @@ impl Planner<'_> {
             if let Node::RulesIn(rules) = &existing.node {
                 let change = Change::RevokeRules(rules.clone());
                 revoked.insert(self.push(id, change, unused.clone(), "they refer to a group that goes"));
+            }
+        }
+        for (id, group) in self.observed.security_groups() {
+            // Groups that refer to each other would keep each other.
+            for direction in [Direction::Ingress, Direction::Egress] {
+                let refers = |rule: &&Rule| {
+                    matches!(&rule.source, Source::Group(Ref::Of(other)) if other != id) && rule.direction == direction
+                };
+                let rules: BTreeSet<Rule> = group.rules.iter().filter(refers).cloned().collect();
+                if !rules.is_empty() {
+                    let change = Change::RevokeRules(rules);
+                    revoked.insert(self.push(id, change, unused.clone(), "they refer to a group that goes"));
+                }
             }
         }
         for (id, _) in self.observed.security_groups() {

@@ -39,7 +39,8 @@ impl Planner<'_> {
     /// The targets that a group still lacks.
     fn new_targets(&self, id: &NodeId, wanted: &TargetGroup) -> BTreeSet<Ref> {
         let there = self.observed.target_group(id).map(|group| &group.targets);
-        wanted.targets.iter().filter(|target| there.is_none_or(|there| !there.contains(target))).cloned().collect()
+        let missing = |target: &&Ref| there.is_none_or(|there| !there.contains(target)) && self.is_present(target);
+        wanted.targets.iter().filter(missing).cloned().collect()
     }
 
     /// Waits for targets that a listener sends traffic to from the start: those of a group without an old
@@ -66,8 +67,10 @@ impl Planner<'_> {
     /// new ones. Where others are to go, or a create goes on that was interrupted, those that were new before count
     /// until they have been healthy.
     fn awaited_targets(&self, id: &NodeId, wanted: &TargetGroup) -> BTreeSet<Ref> {
+        let mut present = wanted.targets.clone();
+        present.retain(|target| self.is_present(target));
         if !self.serves(id) {
-            return wanted.targets.clone();
+            return present;
         }
         let mut targets = self.new_targets(id, wanted);
         let there = self.observed.target_group(id).map(|group| group.targets.clone()).unwrap_or_default();
@@ -75,9 +78,9 @@ impl Planner<'_> {
             let health = self.observed.health.get(id);
             let healthy = |target: &&Ref| {
                 let mut known = health.into_iter().flatten().filter(|known| known.state == "healthy");
-                known.any(|known| **target == Ref::Known(known.registration(wanted.port)))
+                known.any(|known| **target == self.observed.reference(&known.registration(wanted.port)))
             };
-            targets.extend(wanted.targets.iter().filter(|target| !healthy(target)).cloned());
+            targets.extend(present.iter().filter(|target| !healthy(target)).cloned());
         }
         targets
     }
@@ -99,7 +102,9 @@ impl Planner<'_> {
     pub(super) fn deregister_surplus(&mut self) {
         for (id, wanted) in self.desired.target_groups() {
             let Some(there) = self.observed.target_group(id) else { continue };
-            let surplus: BTreeSet<Ref> = there.targets.difference(&wanted.targets).cloned().collect();
+            // Instances of the stack's own leave as they are replaced.
+            let known = |target: &&Ref| matches!(target, Ref::Known(_));
+            let surplus: BTreeSet<Ref> = there.targets.difference(&wanted.targets).filter(known).cloned().collect();
             if !surplus.is_empty() {
                 let waits = self.steps_of(|step| step.node == *id && matches!(step.change, Change::WaitHealthy(_)));
                 let registered =

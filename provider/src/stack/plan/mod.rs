@@ -5,6 +5,7 @@
 //! user was pointed elsewhere, and what cannot change in place is replaced by a new object that serves before
 //! the old one goes.
 
+mod cluster;
 mod delete;
 mod groups;
 mod listeners;
@@ -14,7 +15,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::effect::default_rules;
-use super::ownership::{self, Owner, PROVISIONING};
+use super::ownership::{self, Owner, PROVISIONING, Service};
 use super::step::{Change, Plan, Step, StepId, When};
 use super::{Desired, LoadBalancer, Node, NodeId, Observed, Ref, Rule, attributes};
 use crate::aws::{Attributes, Direction, LoadBalancerState, Tags};
@@ -42,13 +43,17 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed, owner: &Owner, purpos
     };
     if desired.nodes.contains_key(&NodeId::LoadBalancer) {
         planner.open_security_groups();
+        planner.build_cache();
+        planner.launch_missing();
         planner.build_load_balancer();
         planner.build_target_groups();
         planner.warm_up();
         planner.build_listeners();
         planner.wait_for_new_targets();
+        planner.roll();
         planner.point_records();
         planner.retire();
+        planner.retire_cluster();
         planner.settle_load_balancer();
         planner.close_security_groups();
         planner.tag();
@@ -103,16 +108,20 @@ impl Planner<'_> {
 
     /// Creates security groups, and grants what is missing in those that are there. Nothing is revoked yet.
     fn open_security_groups(&mut self) {
+        // All are there before any rule is, because rules refer to groups.
         for (id, node) in &self.desired.nodes {
-            let (wanted, group) = match node {
-                Node::SecurityGroup(group) => (&group.rules, Some(group)),
-                Node::RulesIn(rules) => (rules, None),
+            if let (Node::SecurityGroup(group), None) = (node, self.observed.nodes.get(id)) {
+                let arbiter = self.arbiter();
+                self.push(id, Change::CreateSecurityGroup(group.clone()), arbiter, "not there yet");
+            }
+        }
+        for (id, node) in &self.desired.nodes {
+            let wanted = match node {
+                Node::SecurityGroup(group) => &group.rules,
+                Node::RulesIn(rules) => rules,
                 _ => continue,
             };
             let there = self.rules_there(id);
-            if let (Some(group), None) = (group, self.observed.nodes.get(id)) {
-                self.push(id, Change::CreateSecurityGroup(group.clone()), BTreeSet::new(), "not there yet");
-            }
             for direction in [Direction::Ingress, Direction::Egress] {
                 let of_direction = |rule: &&Rule| rule.direction == direction;
                 let missing: BTreeSet<Rule> = wanted
@@ -272,8 +281,14 @@ impl Planner<'_> {
     /// Revokes what is not wanted, once nothing that goes uses it any more, and deletes groups not wanted.
     fn close_security_groups(&mut self) {
         let moved: BTreeSet<StepId> = self.steps_of(|step| {
-            matches!(step.node, NodeId::Listener(_) | NodeId::TargetGroup(_))
-                || matches!(step.change, Change::SetSecurityGroups(_))
+            matches!(
+                step.node,
+                NodeId::Listener(_)
+                    | NodeId::TargetGroup(_)
+                    | NodeId::Cache(_)
+                    | NodeId::CacheSubnetGroup(_)
+                    | NodeId::Instance(_)
+            ) || matches!(step.change, Change::SetSecurityGroups(_))
         });
         let ids: BTreeSet<&NodeId> = self.desired.nodes.keys().chain(self.observed.nodes.keys()).collect();
         let (foreign, own): (Vec<&NodeId>, Vec<&NodeId>) = ids
@@ -318,24 +333,24 @@ impl Planner<'_> {
 
     /// Brings the tags of what was there and stays to what is wanted.
     fn tag(&mut self) {
-        type Batches = BTreeMap<(bool, Tags), BTreeSet<NodeId>>;
+        type Batches = BTreeMap<(Service, Tags), BTreeSet<NodeId>>;
         let (mut adding, mut removing) = (Batches::new(), Batches::new());
         for (id, node) in &self.desired.nodes {
             let Some(existing) = self.observed.nodes.get(id) else { continue };
             if matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)) {
                 continue;
             }
-            let ec2 = matches!(id, NodeId::SecurityGroup(_));
-            let wanted = self.owner.tags(&self.desired.tags, ownership::role(id, node));
+            let service = Service::of(id);
+            let wanted = self.owner.tags_of(&self.desired.tags, id, node);
             let missing = attributes::changed(&wanted, &existing.tags);
             let mut surplus = existing.tags.clone();
             surplus
                 .retain(|key, _| !(wanted.contains_key(key) || self.purpose == Purpose::Create && key == PROVISIONING));
             if !missing.is_empty() {
-                adding.entry((ec2, missing)).or_default().insert(id.clone());
+                adding.entry((service, missing)).or_default().insert(id.clone());
             }
             if !surplus.is_empty() {
-                removing.entry((ec2, surplus)).or_default().insert(id.clone());
+                removing.entry((service, surplus)).or_default().insert(id.clone());
             }
         }
         // The rules in somebody else's group follow the tags of the rest; what tags they have is not looked up.
@@ -380,7 +395,8 @@ impl Planner<'_> {
         why: &'static str,
     ) {
         if let Some(first) = nodes.first().cloned() {
-            let settled = self.steps_of(|step| matches!(first, NodeId::SecurityGroup(_)) && step.node == first);
+            let settled =
+                self.steps_of(|step| matches!(step.node, NodeId::SecurityGroup(_)) && nodes.contains(&step.node));
             self.push(&first, change(nodes), after.union(&settled).copied().collect(), why);
         }
     }

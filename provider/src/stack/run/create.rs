@@ -5,13 +5,12 @@ use crate::aws::{
     AwsError, ErrorClass, LoadBalancerKey, NewLoadBalancer, NewSecurityGroup, NewTargetGroup, SecurityGroupKey, Tags,
 };
 use crate::stack::effect::Output;
-use crate::stack::ownership;
 use crate::stack::plan::Purpose;
 use crate::stack::{Listener, LoadBalancer, Node, NodeId, SecurityGroup, TargetGroup};
 
 impl Run<'_> {
-    fn tags_of(&self, node: Node) -> Tags {
-        self.context.tags_of_new(ownership::role(&self.step.node, &node))
+    pub(super) fn tags_of(&self, node: Node) -> Tags {
+        self.context.tags_of_new(&self.step.node, &node)
     }
 
     pub(super) async fn create_security_group(&self, group: &SecurityGroup) -> Result<Output, StepError> {
@@ -114,7 +113,7 @@ impl Run<'_> {
     }
 
     /// What was found under the name of a create that failed with `error`: ours, or in the way.
-    fn ours(&self, found: Option<(String, Tags)>, error: AwsError) -> Result<Output, StepError> {
+    pub(super) fn ours(&self, found: Option<(String, Tags)>, error: AwsError) -> Result<Output, StepError> {
         match found {
             Some((id, tags)) if self.context.owner.owns(&tags) => Ok(Output::Created(id, tags)),
             Some((id, _)) => Err(StepError::Taken { what: self.step.node.to_string(), id }),
@@ -124,6 +123,6 @@ impl Run<'_> {
 }
 
 /// Whether the object may exist for all that the create failed.
-fn may_exist(error: &AwsError) -> bool {
+pub(super) fn may_exist(error: &AwsError) -> bool {
     matches!(error.class(), ErrorClass::Exists | ErrorClass::NoAnswer)
 }

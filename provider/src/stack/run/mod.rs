@@ -3,6 +3,7 @@
 //! A step may be tried more than once: every call in it is safe to repeat. A create takes what is there already
 //! under its name for the answer when the tags say that this resource made it, so a lost response is no loss.
 
+mod cluster;
 mod create;
 mod security;
 mod targets;
@@ -12,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::effect::Output;
-use super::ownership::{Owner, PROVISIONING};
+use super::ownership::{Owner, PROVISIONING, Service};
 use super::plan::Purpose;
 use super::step::{Change, Step};
 use super::wait::Limits;
-use super::{Action, Listener, NodeId, Observed, Record, Ref};
+use super::{Action, Listener, Node, NodeId, Observed, Record, Ref};
 use crate::aws::{
     ActionInfo, AliasRecord, Aws, AwsError, ErrorClass, ListenerSettings, LoadBalancerKey, LoadBalancerState,
     RecordChange, RecordInfo, Tags, TargetHealth,
@@ -27,8 +28,8 @@ const CONSISTENCY: Duration = Duration::from_secs(120);
 /// For how long a target group may count as in use after its listener was pointed elsewhere, or an issued
 /// certificate as unknown.
 const SETTLING: Duration = Duration::from_secs(300);
-/// For how long the policy of a log bucket may take to spread.
-const BUCKET_POLICY: Duration = Duration::from_secs(60);
+/// For how long the policy of a log bucket, or an instance profile, may take to spread.
+const SPREADING: Duration = Duration::from_secs(60);
 
 /// Why a step failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,12 +52,15 @@ pub(crate) enum StepError {
     /// These targets will not become healthy by waiting.
     #[error("{}", unhealthy(.0))]
     Hopeless(Vec<TargetHealth>),
-    /// AWS could not set the load balancer up.
+    /// AWS could not set it up.
     #[error("AWS could not set it up: {0}")]
     Broken(String),
     /// Its name is taken by something that this resource did not make.
     #[error("{what} exists already as {id}, and this resource did not make it")]
     Taken { what: String, id: String },
+    /// Systems Manager has no such parameter.
+    #[error("there is no parameter {0} in Systems Manager")]
+    NoParameter(String),
     /// Another apply has taken this one's objects over.
     #[error("another apply of the same name has taken over {0}")]
     TakenOver(String),
@@ -91,8 +95,8 @@ pub(crate) struct Context {
 
 impl Context {
     /// The tags of an object that a step creates.
-    fn tags_of_new(&self, role: &str) -> Tags {
-        let mut tags = self.owner.tags(&self.tags, role);
+    fn tags_of_new(&self, id: &NodeId, node: &Node) -> Tags {
+        let mut tags = self.owner.tags_of(&self.tags, id, node);
         if self.purpose == Purpose::Create {
             tags.extend(self.owner.marker());
         }
@@ -146,6 +150,11 @@ impl Run<'_> {
             Change::CreateListener(listener) => return self.create_listener(listener).await,
             Change::WaitHealthy(targets) => return self.look_for_health(targets).await,
             Change::WaitActive => return self.look_for_active().await,
+            Change::CreateCacheSubnetGroup(group) => return self.create_cache_subnet_group(group).await,
+            Change::CreateCache(cache) => return self.create_cache(cache).await,
+            Change::WaitCacheAvailable => return self.look_for_cache().await,
+            Change::LaunchInstance(instance) => return self.launch(instance).await,
+            Change::WaitRunning => return self.look_for_running().await,
 
             Change::AuthorizeRules(rules) => self.authorize(rules).await?,
             Change::DescribeRules(rules) => self.describe(rules).await?,
@@ -159,7 +168,11 @@ impl Run<'_> {
             }
             Change::RegisterTargets(targets) => aws.register_targets(self.id()?, &self.ids(targets)?).await?,
             Change::DeregisterTargets(targets) => {
-                self.deleted(aws.deregister_targets(self.id()?, &self.ids(targets)?).await)?;
+                // What puts an old service back may name an instance that never came to be.
+                let ids: BTreeSet<String> = targets.iter().filter_map(|target| self.observed.resolve(target)).collect();
+                if !ids.is_empty() {
+                    self.deleted(aws.deregister_targets(self.id()?, &ids).await)?;
+                }
             }
             Change::WaitDrained(targets) => self.look_for_drained(targets).await?,
             Change::DeleteTargetGroup => self.deleted(aws.delete_target_group(self.id_or_gone()).await)?,
@@ -180,6 +193,19 @@ impl Run<'_> {
 
             Change::CreateRecord(record) | Change::SetRecord(record) => self.change_record(record).await?,
             Change::DeleteRecord(record) => self.delete_record(record).await?,
+            Change::SetCacheSubnets(subnets) => match &self.step.node {
+                NodeId::CacheSubnetGroup(name) => aws.modify_cache_subnet_group(name, subnets).await?,
+                other => return Err(StepError::Unresolved(other.to_string())),
+            },
+            Change::DeleteCacheSubnetGroup => match &self.step.node {
+                NodeId::CacheSubnetGroup(name) => self.deleted(aws.delete_cache_subnet_group(name).await)?,
+                other => return Err(StepError::Unresolved(other.to_string())),
+            },
+            Change::SetCache(settings) => self.set_cache(settings).await?,
+            Change::SetReplicas(before, count) => self.set_replicas(*before, *count).await?,
+            Change::DeleteCache => self.delete_cache().await?,
+            Change::WaitCacheDeleted => self.look_for_deleted_cache().await?,
+            Change::TerminateInstance => self.terminate().await?,
             Change::Tag(nodes, tags) => self.tag(nodes, tags).await?,
             Change::Untag(nodes, tags) => self.untag(nodes, tags).await?,
             Change::Finish(nodes) => self.finish(nodes).await?,
@@ -223,8 +249,23 @@ impl Run<'_> {
                 | "TargetGroupNotFound"
                 | "ListenerNotFound"
                 | "InvalidGroup.NotFound"
-                | "InvalidSecurityGroup",
+                | "InvalidSecurityGroup"
+                | "CacheSubnetGroupNotFoundFault"
+                | "InvalidInstanceID.NotFound",
             ) if fresh => Some(CONSISTENCY),
+            // A new instance profile takes its time to be known everywhere.
+            (Change::LaunchInstance(instance), "InvalidParameterValue") if instance.instance_profile.is_some() => {
+                Some(SPREADING)
+            }
+            (
+                Change::SetCache(_)
+                | Change::SetReplicas(..)
+                | Change::DeleteCache
+                | Change::Tag(..)
+                | Change::Untag(..),
+                "InvalidReplicationGroupState",
+            ) => Some(Duration::MAX),
+            (Change::DeleteCacheSubnetGroup, "CacheSubnetGroupInUse") => Some(SETTLING),
             (
                 Change::CreateListener(_) | Change::ModifyListener(_) | Change::AddCertificates(_),
                 "UnsupportedCertificate" | "CertificateNotFound",
@@ -233,7 +274,7 @@ impl Run<'_> {
             (Change::SetLoadBalancerAttributes(changed), "InvalidConfigurationRequest")
                 if changed.keys().any(|key| key.contains("_logs.")) =>
             {
-                Some(BUCKET_POLICY)
+                Some(SPREADING)
             }
             (Change::DeleteTargetGroup, "ResourceInUse") => Some(SETTLING),
             (Change::DeleteSecurityGroup, "DependencyViolation" | "InvalidGroup.InUse") => Some(Duration::MAX),
@@ -378,20 +419,40 @@ impl Run<'_> {
 
     async fn tag(&self, nodes: &BTreeSet<NodeId>, tags: &Tags) -> Result<(), StepError> {
         let ids = self.ids_of(nodes)?;
-        if matches!(self.step.node, NodeId::SecurityGroup(_) | NodeId::RulesIn(_)) {
-            let all = self.with_rules(ids).await?;
-            return if all.is_empty() { Ok(()) } else { Ok(self.aws().add_ec2_tags(&all, tags).await?) };
+        match Service::of(&self.step.node) {
+            Service::Compute => {
+                let all = self.with_rules(ids).await?;
+                if !all.is_empty() {
+                    self.aws().add_ec2_tags(&all, tags).await?;
+                }
+            }
+            Service::Caching => {
+                for arn in ids {
+                    self.aws().add_cache_tags(&arn, tags).await?;
+                }
+            }
+            Service::Balancing => self.aws().add_tags(&ids, tags).await?,
         }
-        Ok(self.aws().add_tags(&ids, tags).await?)
+        Ok(())
     }
 
     async fn untag(&self, nodes: &BTreeSet<NodeId>, tags: &Tags) -> Result<(), StepError> {
         let ids = self.ids_of(nodes)?;
-        if matches!(self.step.node, NodeId::SecurityGroup(_) | NodeId::RulesIn(_)) {
-            let all = self.with_rules(ids).await?;
-            return if all.is_empty() { Ok(()) } else { Ok(self.aws().remove_ec2_tags(&all, tags).await?) };
+        match Service::of(&self.step.node) {
+            Service::Compute => {
+                let all = self.with_rules(ids).await?;
+                if !all.is_empty() {
+                    self.aws().remove_ec2_tags(&all, tags).await?;
+                }
+            }
+            Service::Caching => {
+                for arn in ids {
+                    self.aws().remove_cache_tags(&arn, &tags.keys().cloned().collect()).await?;
+                }
+            }
+            Service::Balancing => self.aws().remove_tags(&ids, &tags.keys().cloned().collect()).await?,
         }
-        Ok(self.aws().remove_tags(&ids, &tags.keys().cloned().collect()).await?)
+        Ok(())
     }
 
     fn ids_of(&self, nodes: &BTreeSet<NodeId>) -> Result<BTreeSet<String>, StepError> {
@@ -401,17 +462,23 @@ impl Run<'_> {
     /// Removes the marker. The load balancer's goes last: as long as it is there, everything of this create is
     /// known to be unfinished.
     async fn finish(&self, nodes: &BTreeSet<NodeId>) -> Result<(), StepError> {
-        let (groups, rest): (BTreeSet<NodeId>, BTreeSet<NodeId>) =
-            nodes.iter().cloned().partition(|node| matches!(node, NodeId::SecurityGroup(_)));
-        let rest = self.ids_of(&rest)?;
+        let of = |service: Service| -> BTreeSet<NodeId> {
+            nodes.iter().filter(|node| Service::of(node) == service).cloned().collect()
+        };
+        let rest = self.ids_of(&of(Service::Balancing))?;
         for (arn, tags) in self.aws().tags(&rest).await? {
             if !self.context.owner.owns(&tags) {
                 return Err(StepError::TakenOver(arn));
             }
         }
-        if !groups.is_empty() {
-            self.aws().remove_ec2_tags(&self.ids_of(&groups)?, &self.context.owner.marker()).await?;
+        let marker = BTreeSet::from([PROVISIONING.to_owned()]);
+        for arn in self.ids_of(&of(Service::Caching))? {
+            self.aws().remove_cache_tags(&arn, &marker).await?;
         }
-        Ok(self.aws().remove_tags(&rest, &BTreeSet::from([PROVISIONING.to_owned()])).await?)
+        let compute = self.ids_of(&of(Service::Compute))?;
+        if !compute.is_empty() {
+            self.aws().remove_ec2_tags(&compute, &self.context.owner.marker()).await?;
+        }
+        Ok(self.aws().remove_tags(&rest, &marker).await?)
     }
 }

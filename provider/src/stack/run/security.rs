@@ -106,11 +106,11 @@ impl Run<'_> {
         }
     }
 
-    /// These security groups and all their rules, by id; of somebody else's group only the stack's own rules.
+    /// These objects, by id, and all the rules of the security groups among them; of somebody else's group only the stack's own rules.
     pub(super) async fn with_rules(&self, groups: BTreeSet<String>) -> Result<BTreeSet<String>, StepError> {
-        let own = matches!(self.step.node, NodeId::SecurityGroup(_));
+        let own = !matches!(self.step.node, NodeId::RulesIn(_));
         let mut all = if own { groups.clone() } else { BTreeSet::new() };
-        for group in &groups {
+        for group in groups.iter().filter(|id| id.starts_with("sg-")) {
             let rules = self.aws().security_group_rule_tags(group).await?;
             let ours = rules.into_iter().filter(|(_, _, tags)| own || self.context.owner.owns(tags));
             all.extend(ours.map(|(id, _, _)| id));

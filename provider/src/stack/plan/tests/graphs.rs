@@ -255,8 +255,7 @@ pub(super) fn there(desired: &Desired) -> Observed {
             state_reason: None,
         }),
         health: desired.target_groups().map(|(id, group)| (id.clone(), healthy(group))).collect(),
-        foreign: Vec::new(),
-        zones: BTreeMap::new(),
+        ..Observed::default()
     }
 }
 

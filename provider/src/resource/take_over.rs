@@ -2,9 +2,9 @@
 
 use tfplugin::diagnostics::Diagnostics;
 use tfplugin::provider::{Imported, MoveRequest};
+use tfplugin::schema::Schema;
 
-use super::schema::schema;
-use crate::resource::private::Private;
+use super::private::Private;
 
 /// The end of the AWS provider's address: Terraform and OpenTofu have it from different hosts.
 const AWS_PROVIDER: &str = "/hashicorp/aws";
@@ -12,8 +12,8 @@ const AWS_PROVIDER: &str = "/hashicorp/aws";
 const LOAD_BALANCERS: [&str; 2] = ["aws_lb", "aws_alb"];
 
 /// A load balancer to take over with all that hangs on it; the first read finds the rest.
-pub(super) fn imported(arn: &str, name: &str, vpc_id: &str) -> Imported {
-    let mut state = schema().null_object();
+pub(super) fn imported(schema: &Schema, arn: &str, name: &str, vpc_id: &str) -> Imported {
+    let mut state = schema.null_object();
     state.put("arn", arn);
     state.put("id", arn);
     state.put("name", name);
@@ -26,7 +26,7 @@ pub(super) fn imported(arn: &str, name: &str, vpc_id: &str) -> Imported {
 ///
 /// # Errors
 /// When it is another type's state, or not that of an Application Load Balancer.
-pub(super) fn moved(request: &MoveRequest) -> Result<Imported, Diagnostics> {
+pub(super) fn moved(schema: &Schema, request: &MoveRequest) -> Result<Imported, Diagnostics> {
     let MoveRequest { provider, type_name, state } = request;
     if !provider.ends_with(AWS_PROVIDER) || !LOAD_BALANCERS.contains(&type_name.as_str()) {
         return Err(refused(format!(
@@ -37,7 +37,7 @@ pub(super) fn moved(request: &MoveRequest) -> Result<Imported, Diagnostics> {
     let attribute = |name: &str| state.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
     let (arn, name) = (attribute("arn"), attribute("name"));
     match attribute("load_balancer_type") {
-        "application" if !arn.is_empty() && !name.is_empty() => Ok(imported(arn, name, attribute("vpc_id"))),
+        "application" if !arn.is_empty() && !name.is_empty() => Ok(imported(schema, arn, name, attribute("vpc_id"))),
         "application" => Err(refused(format!(
             "The state of the {type_name} has no ARN or no name, so the load balancer cannot be found."
         ))),
@@ -57,7 +57,14 @@ mod tests {
     use serde_json::{Value as Json, json};
     use tfplugin::value::Value;
 
+    use crate::alb::CodestreamAlb;
+    use crate::resource::Composite;
+
     use super::*;
+
+    fn schema() -> &'static Schema {
+        CodestreamAlb::schema()
+    }
 
     const ARN: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/web/50dc6c495c0c9188";
 
@@ -70,7 +77,7 @@ mod tests {
 
     fn taken(provider: &str, type_name: &str, state: Json) -> Result<Imported, Diagnostics> {
         let request = MoveRequest { provider: provider.to_owned(), type_name: type_name.to_owned(), state };
-        moved(&request)
+        moved(schema(), &request)
     }
 
     #[test]

@@ -1,20 +1,16 @@
-//! Finding what a `codestream_alb` has in AWS: what to look for, given its state.
+//! Finding what a stack has in AWS: what to look for, given its state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tfplugin::value::Value;
 use uuid::Uuid;
 
-use super::config::{Config, Role};
-use super::desired::{AlbRoles, LOAD_BALANCER, group_prefix, instance_rules_description, records, security_group_name};
+use super::private::Private;
+use super::{Common, Composite};
 use crate::aws::{Aws, AwsError, LoadBalancerKey, SecurityGroupKey, Tags, VpcInfo};
-use crate::resource::private::Private;
 use crate::stack::NodeId;
 use crate::stack::observe::{Found, Roles, Sought, SoughtRecord, observe};
-use crate::stack::ownership::{Claim, Owner, RESOURCE_ID};
-
-/// The resource type, as in the ownership tags.
-pub(crate) const TYPE_NAME: &str = "codestream_alb";
+use crate::stack::ownership::{Claim, Owner, RESOURCE_ID, Service};
 
 /// Why to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +22,8 @@ pub(crate) enum Purpose {
 }
 
 /// The identity of a stack in its ownership tags.
-pub(crate) fn owner(stack: &str, resource_id: String) -> Owner {
-    Owner { resource_type: TYPE_NAME, stack: stack.to_owned(), resource_id }
+pub(crate) fn owner<C: Composite>(stack: &str, resource_id: String) -> Owner {
+    Owner { resource_type: C::TYPE_NAME, stack: stack.to_owned(), resource_id }
 }
 
 /// A new resource id.
@@ -37,45 +33,46 @@ pub(crate) fn new_resource_id() -> String {
 
 /// The identity of a stack that exists: from its private state, else from the tags of its objects. One
 /// that has neither was imported, and gets a new id.
-pub(crate) async fn owner_of(aws: &dyn Aws, state: &Value, private: &Private) -> Result<Owner, AwsError> {
+pub(crate) async fn owner_of<C: Composite>(aws: &dyn Aws, state: &Value, private: &Private) -> Result<Owner, AwsError> {
     let stack = state.get("name").as_str().unwrap_or_default();
     if !private.resource_id.is_empty() {
-        return Ok(owner(stack, private.resource_id.clone()));
+        return Ok(owner::<C>(stack, private.resource_id.clone()));
     }
-    let roles = AlbRoles { prefix: group_prefix(stack) };
-    let known: BTreeSet<String> = known(state, private, &roles).into_keys().collect();
-    let (groups, arns): (BTreeSet<String>, BTreeSet<String>) = known.into_iter().partition(|id| id.starts_with("sg-"));
+    let roles = C::roles(stack);
+    let known: BTreeSet<String> = known::<C>(state, private, roles.as_ref()).into_keys().collect();
+    let groups: BTreeSet<String> = known.iter().filter(|id| id.starts_with("sg-")).cloned().collect();
+    let arns: BTreeSet<String> = known.into_iter().filter(|id| Service::of_id(id) == Service::Balancing).collect();
     let mut tags: Vec<Tags> = if arns.is_empty() { Vec::new() } else { aws.tags(&arns).await?.into_values().collect() };
     if !groups.is_empty() {
         tags.extend(aws.security_groups(&SecurityGroupKey::Ids(groups)).await?.into_iter().map(|group| group.tags));
     }
     let mut owners = tags.iter().filter_map(|tags| {
-        let owner = owner(stack, tags.get(RESOURCE_ID)?.clone());
+        let owner = owner::<C>(stack, tags.get(RESOURCE_ID)?.clone());
         owner.owns(tags).then_some(owner)
     });
-    Ok(owners.next().unwrap_or_else(|| owner(stack, new_resource_id())))
+    Ok(owners.next().unwrap_or_else(|| owner::<C>(stack, new_resource_id())))
 }
 
 /// Looks for a stack that the state knows.
-pub(crate) async fn find_known(
+pub(crate) async fn find_known<C: Composite>(
     aws: &dyn Aws,
     state: &Value,
     private: &Private,
     owner: &Owner,
     purpose: Purpose,
-    wanted: Option<&Config>,
+    wanted: Option<&Common>,
 ) -> Result<Found, AwsError> {
-    let roles = AlbRoles { prefix: group_prefix(&owner.stack) };
+    let roles = C::roles(&owner.stack);
     // Core drops the private state of an apply that broke off: then nobody knows what that has left.
     let changing = purpose == Purpose::Change || private.resource_id.is_empty();
     let mut sought = Sought {
         owner,
-        roles: &roles,
+        roles: roles.as_ref(),
         load_balancer: LoadBalancerKey::Arn(state.get("arn").as_str().unwrap_or_default().to_owned()),
-        known: known(state, private, &roles),
+        known: known::<C>(state, private, roles.as_ref()),
         adopt: private.imported,
-        group_prefix: changing.then(|| group_prefix(&owner.stack)),
-        security_groups: BTreeMap::from([(security_group_name(&owner.stack), LOAD_BALANCER)]),
+        group_prefix: changing.then(|| roles.group_prefix()),
+        security_groups: roles.security_groups(),
         tagged_security_groups: changing,
         records: Vec::new(),
         rules_in: state
@@ -83,46 +80,53 @@ pub(crate) async fn find_known(
             .as_str()
             .map(str::to_owned)
             .or_else(|| private.rules_in.clone()),
-        rules_description: instance_rules_description(&owner.stack),
+        rules_description: roles.rules_description(),
         dns_name: private.dns_name.clone(),
         vpc: vpc(state, private),
         listener_rules: changing,
         all_known: !changing && !private.imported,
     };
-    let names_group =
-        sought.known.values().any(|role| *role == LOAD_BALANCER) && sought.known.keys().any(|id| id.starts_with("sg-"));
-    if names_group || purpose == Purpose::Read && !private.imported {
+    // Only those that the state does not name are looked for by name.
+    let named: BTreeSet<&str> =
+        sought.known.iter().filter(|(id, _)| id.starts_with("sg-")).map(|(_, role)| *role).collect();
+    sought.security_groups.retain(|_, role| !named.contains(*role));
+    if purpose == Purpose::Read && !private.imported {
         sought.security_groups.clear();
     }
     let kept = private.records.iter().map(|record| (record.zone_id.clone(), record.name.clone(), record.kind.clone()));
     add_records(&mut sought.records, kept, true);
-    add_records(&mut sought.records, keys(Config::parse(state).as_ref()), true);
+    add_records(&mut sought.records, keys(C::common(state).as_ref()), true);
     if let Some(wanted) = wanted {
         // The VPC may have got another block since it was asked.
         sought.vpc = VpcInfo { id: sought.vpc.id, ..VpcInfo::default() };
         add_records(&mut sought.records, keys(Some(wanted)), false);
         if sought.rules_in.is_none() {
-            sought.rules_in.clone_from(&wanted.instance_security_group_id);
+            sought.rules_in.clone_from(&wanted.rules_in);
         }
     }
     observe(aws, &sought).await
 }
 
 /// Looks for what holds the names of a stack that is to be created.
-pub(crate) async fn find_names(aws: &dyn Aws, config: &Config, owner: &Owner, vpc: VpcInfo) -> Result<Found, AwsError> {
-    let roles = AlbRoles { prefix: group_prefix(&owner.stack) };
+pub(crate) async fn find_names<C: Composite>(
+    aws: &dyn Aws,
+    config: &Common,
+    owner: &Owner,
+    vpc: VpcInfo,
+) -> Result<Found, AwsError> {
+    let roles = C::roles(&owner.stack);
     let mut sought = Sought {
         owner,
-        roles: &roles,
+        roles: roles.as_ref(),
         load_balancer: LoadBalancerKey::Name(config.name.clone()),
         known: BTreeMap::new(),
         adopt: false,
-        group_prefix: Some(group_prefix(&owner.stack)),
-        security_groups: BTreeMap::from([(security_group_name(&owner.stack), LOAD_BALANCER)]),
+        group_prefix: Some(roles.group_prefix()),
+        security_groups: roles.security_groups(),
         tagged_security_groups: false,
         records: Vec::new(),
-        rules_in: config.instance_security_group_id.clone(),
-        rules_description: instance_rules_description(&owner.stack),
+        rules_in: config.rules_in.clone(),
+        rules_description: roles.rules_description(),
         dns_name: String::new(),
         vpc,
         listener_rules: false,
@@ -133,8 +137,8 @@ pub(crate) async fn find_names(aws: &dyn Aws, config: &Config, owner: &Owner, vp
 }
 
 /// Zone, name and type of the records that a configuration wants.
-fn keys(config: Option<&Config>) -> impl Iterator<Item = (String, String, String)> {
-    let wanted = config.map(records).unwrap_or_default();
+fn keys(config: Option<&Common>) -> impl Iterator<Item = (String, String, String)> {
+    let wanted = config.map(|config| config.records.clone()).unwrap_or_default();
     wanted.into_iter().map(|record| (record.zone_id, record.name, record.kind.to_owned()))
 }
 
@@ -149,21 +153,10 @@ fn add_records(sought: &mut Vec<SoughtRecord>, keys: impl Iterator<Item = (Strin
 }
 
 /// The identifiers that the state and the private state name, with the roles of their objects.
-fn known(state: &Value, private: &Private, roles: &AlbRoles) -> BTreeMap<String, &'static str> {
+fn known<C: Composite>(state: &Value, private: &Private, roles: &dyn Roles) -> BTreeMap<String, &'static str> {
     let mut known: BTreeMap<String, &'static str> =
         private.objects.iter().filter_map(|(id, role)| Some((id.clone(), roles.named(role)?))).collect();
-    let mut add = |value: &Value, role: &'static str| {
-        if let Some(id) = value.as_str() {
-            known.insert(id.to_owned(), role);
-        }
-    };
-    add(state.get("arn"), LOAD_BALANCER);
-    add(state.get("security_group_id"), LOAD_BALANCER);
-    for role in Role::ALL {
-        let endpoint = state.get(role.name());
-        add(endpoint.get("listener_arn"), role.name());
-        add(endpoint.get("target_group_arn"), role.name());
-    }
+    known.extend(C::known(state));
     known
 }
 
@@ -181,15 +174,16 @@ fn vpc(state: &Value, private: &Private) -> VpcInfo {
 /// now on.
 pub(crate) async fn take_over(aws: &dyn Aws, owner: &Owner, found: &mut Found) -> Result<(), AwsError> {
     let tags = owner.claim_tags();
-    let (mut groups, mut rest) = (BTreeSet::new(), BTreeSet::new());
+    let mut ids: BTreeMap<Service, BTreeSet<String>> = BTreeMap::new();
     for node in &found.interrupted {
         let Some(existing) = found.observed.nodes.get_mut(node) else { continue };
         existing.tags.extend(tags.clone());
-        let ids = if existing.id.starts_with("sg-") { &mut groups } else { &mut rest };
-        ids.insert(existing.id.clone());
+        ids.entry(Service::of(node)).or_default().insert(existing.id.clone());
     }
+    let mut of = |service: Service| ids.remove(&service).unwrap_or_default();
+    let (compute, caching, rest) = (of(Service::Compute), of(Service::Caching), of(Service::Balancing));
     let mut rules = BTreeSet::new();
-    for group in &groups {
+    for group in compute.iter().filter(|id| id.starts_with("sg-")) {
         rules.extend(aws.security_group_rule_tags(group).await?.into_iter().map(|(id, _, _)| id));
     }
     for node in found.observed.nodes.keys() {
@@ -198,14 +192,18 @@ pub(crate) async fn take_over(aws: &dyn Aws, owner: &Owner, found: &mut Found) -
         let ours = aws.security_group_rule_tags(group).await?.into_iter().filter(|(_, _, tags)| of_stack(tags));
         rules.extend(ours.map(|(id, _, _)| id));
     }
-    if !rest.is_empty() {
-        aws.add_tags(&rest, &tags).await?;
+    if !compute.is_empty() {
+        aws.add_ec2_tags(&compute, &tags).await?;
     }
-    if !groups.is_empty() {
-        aws.add_ec2_tags(&groups, &tags).await?;
+    for arn in caching {
+        aws.add_cache_tags(&arn, &tags).await?;
     }
     if !rules.is_empty() {
         aws.add_ec2_tags(&rules, &Tags::from([(RESOURCE_ID.to_owned(), owner.resource_id.clone())])).await?;
+    }
+    // The load balancer is last to lose its marker, so it tells whose the others are until they are this one's.
+    if !rest.is_empty() {
+        aws.add_tags(&rest, &tags).await?;
     }
     Ok(())
 }

@@ -1,24 +1,22 @@
-//! Creating, changing and deleting a `codestream_alb`.
+//! Creating, changing and deleting.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tfplugin::diagnostics::Diagnostics;
-use tfplugin::provider::{ApplyRequest, ApplyResponse, Stop};
+use tfplugin::provider::{ApplyResponse, Stop};
 use tfplugin::value::Value;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::config::{Config, OnUnhealthy};
-use super::desired::desired;
+use super::config::OnUnhealthy;
 use super::find::{self, find_known, find_names, new_resource_id, owner_of, take_over};
-use super::plan::{planned_names, planned_tags};
-use super::state::state;
-use super::{Alb, refuse_protected, tags_of};
+use super::managed::refuse_protected;
+use super::private::{Applied, Private};
+use super::{Common, Composite, tags_of};
 use crate::aws::{Aws, AwsError, Tags, VpcInfo};
 use crate::diagnose::{self, Operation};
-use crate::resource::private::{Applied, Private};
 use crate::stack::apply::{Outcome, apply};
 use crate::stack::observe::Found;
 use crate::stack::ownership::Owner;
@@ -38,29 +36,20 @@ struct Change {
     stop: Stop,
 }
 
-impl Alb {
-    /// Does what a plan says. An error is one from before anything was touched.
-    pub(super) async fn changed(&self, request: ApplyRequest) -> Result<ApplyResponse, Diagnostics> {
-        let (settings, aws) = self.aws()?;
-        settings.check_account().await?;
-        match (request.prior, request.planned) {
-            (None, Some(planned)) => create(aws, &planned, request.stop).await,
-            (Some(prior), Some(planned)) => update(aws, &prior, &planned, &request.private, request.stop).await,
-            (Some(prior), None) => delete(aws, &prior, &request.private, request.stop).await,
-            (None, None) => Ok(ApplyResponse::default()),
-        }
-    }
-}
-
-async fn create(aws: Arc<dyn Aws>, planned: &Value, stop: Stop) -> Result<ApplyResponse, Diagnostics> {
-    let config = known_config(planned)?;
-    let owner = find::owner(&config.name, new_resource_id());
+pub(super) async fn create<C: Composite>(
+    aws: Arc<dyn Aws>,
+    planned: &Value,
+    stop: Stop,
+) -> Result<ApplyResponse, Diagnostics> {
+    let config = known_config::<C>(planned)?;
+    let owner = find::owner::<C>(&config.name, new_resource_id());
     let failed = |error: AwsError| diagnose::failed("create", &config.name, &error);
+    let planned = &C::complete(aws.as_ref(), planned).await.map_err(failed)?;
     let vpc = vpc_of(aws.as_ref(), &config, planned).await.map_err(failed)?;
-    let mut found = find_names(aws.as_ref(), &config, &owner, vpc.clone()).await.map_err(failed)?;
+    let mut found = find_names::<C>(aws.as_ref(), &config, &owner, vpc.clone()).await.map_err(failed)?;
     found.observed.vpc = vpc;
-    let tags = planned_tags(planned);
-    let wanted = desired(&config, &planned_names(planned), &found.observed.vpc.id, &tags);
+    let tags = tags_of(planned.get("tags_all"));
+    let wanted = wanted::<C>(planned, &found, &tags)?;
     refuse_taken(&wanted, &found, &config.name)?;
     if !found.interrupted.is_empty() {
         info!(stack = config.name, "finishing a create that was interrupted");
@@ -70,47 +59,54 @@ async fn create(aws: Arc<dyn Aws>, planned: &Value, stop: Stop) -> Result<ApplyR
     if cannot_become(&found.observed, &wanted) {
         let outcome = change.run(&Desired::default(), found).await;
         if !outcome.failed.is_empty() || !outcome.observed.is_gone() {
-            return Ok(change.respond(Operation::Create, planned, outcome, OnUnhealthy::Error));
+            return Ok(change.respond::<C>(Operation::Create, planned, outcome, OnUnhealthy::Error));
         }
         found = Found { observed: Observed { vpc: outcome.observed.vpc, ..Observed::default() }, ..Found::default() };
     }
     let outcome = change.run(&wanted, found).await;
-    Ok(change.respond(Operation::Create, planned, outcome, config.on_unhealthy))
+    Ok(change.respond::<C>(Operation::Create, planned, outcome, config.on_unhealthy))
 }
 
-async fn update(
+pub(super) async fn update<C: Composite>(
     aws: Arc<dyn Aws>,
     prior: &Value,
     planned: &Value,
     private: &[u8],
     stop: Stop,
 ) -> Result<ApplyResponse, Diagnostics> {
-    let config = known_config(planned)?;
+    let config = known_config::<C>(planned)?;
     let private = Private::decode(private);
     let failed = |error: AwsError| diagnose::failed("update", &config.name, &error);
-    let owner = owner_of(aws.as_ref(), prior, &private).await.map_err(failed)?;
-    let mut found = find_known(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, Some(&config))
+    let planned = &C::complete(aws.as_ref(), planned).await.map_err(failed)?;
+    let owner = owner_of::<C>(aws.as_ref(), prior, &private).await.map_err(failed)?;
+    let mut found = find_known::<C>(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, Some(&config))
         .await
         .map_err(failed)?;
     if let Some(groups) = &config.security_group_ids {
         found.release(groups);
     }
     found.observed.zones = zones(aws.as_ref(), &config, &found.observed).await.map_err(failed)?;
-    let tags = planned_tags(planned);
-    let wanted = desired(&config, &planned_names(planned), &found.observed.vpc.id, &tags);
+    let tags = tags_of(planned.get("tags_all"));
+    let wanted = wanted::<C>(planned, &found, &tags)?;
     refuse_taken(&wanted, &found, &config.name)?;
     diagnose::refuse_foreign(&wanted, &found)?;
     let change = Change { aws, owner, tags, purpose: Purpose::Change, timeout: config.timeouts.update, stop };
     let outcome = change.run(&wanted, found).await;
-    Ok(change.respond(Operation::Update, planned, outcome, config.on_unhealthy))
+    Ok(change.respond::<C>(Operation::Update, planned, outcome, config.on_unhealthy))
 }
 
-async fn delete(aws: Arc<dyn Aws>, prior: &Value, private: &[u8], stop: Stop) -> Result<ApplyResponse, Diagnostics> {
+pub(super) async fn delete<C: Composite>(
+    aws: Arc<dyn Aws>,
+    prior: &Value,
+    private: &[u8],
+    stop: Stop,
+) -> Result<ApplyResponse, Diagnostics> {
     let name = prior.get("name").as_str().unwrap_or_default();
     let private = Private::decode(private);
     let failed = |error: AwsError| diagnose::failed("delete", name, &error);
-    let owner = owner_of(aws.as_ref(), prior, &private).await.map_err(failed)?;
-    let found = find_known(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, None).await.map_err(failed)?;
+    let owner = owner_of::<C>(aws.as_ref(), prior, &private).await.map_err(failed)?;
+    let found =
+        find_known::<C>(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, None).await.map_err(failed)?;
     let protected = found.observed.balancer(&NodeId::LoadBalancer).is_some_and(|balancer| {
         balancer.attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true")
     });
@@ -119,11 +115,11 @@ async fn delete(aws: Arc<dyn Aws>, prior: &Value, private: &[u8], stop: Stop) ->
         protected.put("enable_deletion_protection", true);
         return Err(refuse_protected(Some(&protected), "deleted"));
     }
-    let timeout = Config::parse(prior).map_or(Duration::from_secs(15 * 60), |config| config.timeouts.delete);
+    let timeout = C::common(prior).map_or(Duration::from_secs(60 * 60), |config| config.timeouts.delete);
     let warnings = diagnose::warn_of_foreign(&found.observed);
     let change = Change { aws, owner, tags: tags_of(prior.get("tags_all")), purpose: Purpose::Change, timeout, stop };
     let outcome = change.run(&Desired::default(), found).await;
-    let mut response = change.respond(Operation::Delete, prior, outcome, OnUnhealthy::Error);
+    let mut response = change.respond::<C>(Operation::Delete, prior, outcome, OnUnhealthy::Error);
     let mut diagnostics = warnings;
     diagnostics.extend(std::mem::take(&mut response.diagnostics));
     Ok(ApplyResponse { diagnostics, ..response })
@@ -144,7 +140,7 @@ impl Change {
     }
 
     /// The answer for an outcome. What exists is in it, whatever failed.
-    fn respond(
+    fn respond<C: Composite>(
         &self,
         operation: Operation,
         base: &Value,
@@ -163,7 +159,7 @@ impl Change {
             dns_record: key.map(|(zone_id, name)| (zone_id.to_owned(), name.to_lowercase())),
         };
         ApplyResponse {
-            state: Some(state(base, &outcome.observed, Some(&applied))),
+            state: Some(C::state(base, &outcome.observed, Some(&applied))),
             private: Private { applied: Some(applied), ..Private::of(&self.owner.resource_id, &outcome.observed) }
                 .encode(),
             diagnostics,
@@ -172,12 +168,18 @@ impl Change {
 }
 
 /// A configuration at apply: everything in it is known by then.
-fn known_config(planned: &Value) -> Result<Config, Diagnostics> {
-    Config::parse(planned).ok_or_else(|| diagnose::bug("the planned configuration is not wholly known at apply"))
+fn known_config<C: Composite>(planned: &Value) -> Result<Common, Diagnostics> {
+    C::common(planned).ok_or_else(|| diagnose::bug("the planned configuration is not wholly known at apply"))
+}
+
+/// The graph that is wanted.
+fn wanted<C: Composite>(planned: &Value, found: &Found, tags: &Tags) -> Result<Desired, Diagnostics> {
+    let wanted = C::desired(planned, &found.observed.vpc.id, tags);
+    wanted.ok_or_else(|| diagnose::bug("the planned configuration is not wholly known at apply"))
 }
 
 /// The VPC of the stack with its address blocks.
-async fn vpc_of(aws: &dyn Aws, config: &Config, planned: &Value) -> Result<VpcInfo, AwsError> {
+async fn vpc_of(aws: &dyn Aws, config: &Common, planned: &Value) -> Result<VpcInfo, AwsError> {
     let mut id = planned.get("vpc_id").as_str().unwrap_or_default().to_owned();
     if id.is_empty() {
         let subnets = aws.subnets(&config.subnet_ids).await?;
@@ -188,7 +190,7 @@ async fn vpc_of(aws: &dyn Aws, config: &Config, planned: &Value) -> Result<VpcIn
 }
 
 /// The availability zones of the subnets that are there and of those wanted, when they differ.
-async fn zones(aws: &dyn Aws, config: &Config, observed: &Observed) -> Result<BTreeMap<String, String>, AwsError> {
+async fn zones(aws: &dyn Aws, config: &Common, observed: &Observed) -> Result<BTreeMap<String, String>, AwsError> {
     let there =
         observed.balancer(&NodeId::LoadBalancer).map(|balancer| balancer.subnet_ids.clone()).unwrap_or_default();
     if there == config.subnet_ids {
@@ -205,6 +207,10 @@ fn cannot_become(observed: &Observed, wanted: &Desired) -> bool {
         (Some(Node::SecurityGroup(there)), Node::SecurityGroup(wanted)) => there.vpc_id != wanted.vpc_id,
         (Some(Node::TargetGroup(there)), Node::TargetGroup(wanted)) => {
             (&there.vpc_id, there.port, &there.protocol) != (&wanted.vpc_id, wanted.port, &wanted.protocol)
+        }
+        (Some(Node::Cache(there)), Node::Cache(wanted)) => {
+            (there.transit_encryption, there.at_rest_encryption)
+                != (wanted.transit_encryption, wanted.at_rest_encryption)
         }
         _ => false,
     })

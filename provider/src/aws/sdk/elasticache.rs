@@ -1,0 +1,215 @@
+//! ElastiCache: replication groups of Redis and their subnets.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_elasticache::Client;
+use aws_sdk_elasticache::types::{AutomaticFailoverStatus, CacheSubnetGroup, Endpoint, ReplicationGroup, Tag};
+
+use super::error::{empty_answer, error, found};
+use super::{is_ours, list, set, text};
+use crate::aws::{
+    AwsError, CacheSettings, CacheSubnetGroupInfo, NewReplicationGroup, ReplicationGroupInfo, Result, Tags,
+};
+
+const CREATE_SUBNET_GROUP: &str = "elasticache:CreateCacheSubnetGroup";
+const CREATE_REPLICATION_GROUP: &str = "elasticache:CreateReplicationGroup";
+/// What AWS says of an object whose tags it does not tell while it changes.
+const CHANGING: [&str; 2] = ["InvalidReplicationGroupState", "InvalidCacheClusterState"];
+
+pub(super) async fn subnet_group(client: &Client, name: &str) -> Result<Option<CacheSubnetGroupInfo>> {
+    let request = client.describe_cache_subnet_groups().cache_subnet_group_name(name);
+    let answer = found(request.send().await.map_err(error("elasticache:DescribeCacheSubnetGroups")))?;
+    Ok(answer.and_then(|answer| answer.cache_subnet_groups().first().map(subnet_group_info)))
+}
+
+fn subnet_group_info(of: &CacheSubnetGroup) -> CacheSubnetGroupInfo {
+    CacheSubnetGroupInfo {
+        arn: text(of.arn()),
+        name: text(of.cache_subnet_group_name()),
+        subnet_ids: set(of.subnets().iter().map(|subnet| subnet.subnet_identifier())),
+    }
+}
+
+pub(super) async fn create_subnet_group(
+    client: &Client,
+    name: &str,
+    subnet_ids: &BTreeSet<String>,
+    tags: &Tags,
+) -> Result<String> {
+    let answer = client
+        .create_cache_subnet_group()
+        .cache_subnet_group_name(name)
+        .cache_subnet_group_description(name)
+        .set_subnet_ids(list(subnet_ids))
+        .set_tags(Some(tag_list(tags)))
+        .send()
+        .await
+        .map_err(error(CREATE_SUBNET_GROUP))?;
+    let arn = answer.cache_subnet_group().and_then(|group| group.arn());
+    arn.map(str::to_owned).ok_or_else(|| empty_answer(CREATE_SUBNET_GROUP, "the subnet group's ARN"))
+}
+
+pub(super) async fn modify_subnet_group(client: &Client, name: &str, subnet_ids: &BTreeSet<String>) -> Result<()> {
+    let request = client.modify_cache_subnet_group().cache_subnet_group_name(name).set_subnet_ids(list(subnet_ids));
+    request.send().await.map_err(error("elasticache:ModifyCacheSubnetGroup")).map(drop)
+}
+
+pub(super) async fn delete_subnet_group(client: &Client, name: &str) -> Result<()> {
+    let request = client.delete_cache_subnet_group().cache_subnet_group_name(name);
+    request.send().await.map_err(error("elasticache:DeleteCacheSubnetGroup")).map(drop)
+}
+
+pub(super) async fn replication_groups(client: &Client, prefix: &str) -> Result<Vec<ReplicationGroupInfo>> {
+    let groups = client.describe_replication_groups().into_paginator().items().send().try_collect().await;
+    let groups = groups.map_err(error("elasticache:DescribeReplicationGroups"))?;
+    let mut infos = Vec::new();
+    for group in groups.iter().filter(|group| group.replication_group_id().is_some_and(|id| id.starts_with(prefix))) {
+        infos.push(replication_group_info(group, engine_version(client, group).await?));
+    }
+    Ok(infos)
+}
+
+/// The version of a replication group is that of its members.
+async fn engine_version(client: &Client, of: &ReplicationGroup) -> Result<Option<String>> {
+    let Some(member) = of.member_clusters().first() else { return Ok(None) };
+    let request = client.describe_cache_clusters().cache_cluster_id(member);
+    match request.send().await.map_err(error("elasticache:DescribeCacheClusters")) {
+        Ok(answer) => {
+            let version = answer.cache_clusters().first().and_then(|cluster| cluster.engine_version());
+            Ok(version.map(minor_version))
+        }
+        Err(error) if error.code == "CacheClusterNotFound" => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// `7.1` of `7.1.0`: AWS takes major and minor version, and answers with the patch it has chosen.
+fn minor_version(version: &str) -> String {
+    version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
+}
+
+fn replication_group_info(of: &ReplicationGroup, engine_version: Option<String>) -> ReplicationGroupInfo {
+    let endpoint = of.node_groups().first().and_then(|group| group.primary_endpoint());
+    let fails_over =
+        matches!(of.automatic_failover(), Some(AutomaticFailoverStatus::Enabled | AutomaticFailoverStatus::Enabling));
+    ReplicationGroupInfo {
+        arn: text(of.arn()),
+        id: text(of.replication_group_id()),
+        status: text(of.status()),
+        settings: CacheSettings {
+            node_type: text(of.cache_node_type()),
+            engine_version,
+            replica_count: i64::try_from(of.member_clusters().len().saturating_sub(1)).unwrap_or_default(),
+            automatic_failover: fails_over,
+        },
+        transit_encryption: of.transit_encryption_enabled() == Some(true),
+        at_rest_encryption: of.at_rest_encryption_enabled() == Some(true),
+        endpoint: endpoint.and_then(host_and_port),
+    }
+}
+
+fn host_and_port(of: &Endpoint) -> Option<(String, u16)> {
+    Some((of.address()?.to_owned(), u16::try_from(of.port()?).ok()?))
+}
+
+pub(super) async fn create_replication_group(
+    client: &Client,
+    new: &NewReplicationGroup,
+    auth_token: Option<&str>,
+) -> Result<String> {
+    let answer = client
+        .create_replication_group()
+        .replication_group_id(&new.id)
+        .replication_group_description(&new.description)
+        .engine("redis")
+        .set_engine_version(new.settings.engine_version.clone())
+        .cache_node_type(&new.settings.node_type)
+        .num_node_groups(1)
+        .replicas_per_node_group(count(new.settings.replica_count))
+        .automatic_failover_enabled(new.settings.automatic_failover)
+        .multi_az_enabled(new.settings.automatic_failover)
+        .transit_encryption_enabled(new.transit_encryption)
+        .at_rest_encryption_enabled(new.at_rest_encryption)
+        .cache_subnet_group_name(&new.subnet_group)
+        .set_security_group_ids(list(&new.security_groups))
+        .set_auth_token(auth_token.map(str::to_owned))
+        .set_tags(Some(tag_list(&new.tags)))
+        .send()
+        .await
+        .map_err(error(CREATE_REPLICATION_GROUP))?;
+    let arn = answer.replication_group().and_then(|group| group.arn());
+    arn.map(str::to_owned).ok_or_else(|| empty_answer(CREATE_REPLICATION_GROUP, "the replication group's ARN"))
+}
+
+fn count(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+pub(super) async fn modify_replication_group(client: &Client, id: &str, settings: &CacheSettings) -> Result<()> {
+    let request = client
+        .modify_replication_group()
+        .replication_group_id(id)
+        .cache_node_type(&settings.node_type)
+        .set_engine_version(settings.engine_version.clone())
+        .automatic_failover_enabled(settings.automatic_failover)
+        .multi_az_enabled(settings.automatic_failover)
+        .apply_immediately(true);
+    request.send().await.map_err(error("elasticache:ModifyReplicationGroup")).map(drop)
+}
+
+pub(super) async fn set_replica_count(client: &Client, id: &str, before: i64, wanted: i64) -> Result<()> {
+    if wanted > before {
+        let request = client.increase_replica_count().replication_group_id(id).new_replica_count(count(wanted));
+        let answer = request.apply_immediately(true).send().await;
+        answer.map_err(error("elasticache:IncreaseReplicaCount")).map(drop)
+    } else {
+        let request = client.decrease_replica_count().replication_group_id(id).new_replica_count(count(wanted));
+        let answer = request.apply_immediately(true).send().await;
+        answer.map_err(error("elasticache:DecreaseReplicaCount")).map(drop)
+    }
+}
+
+pub(super) async fn delete_replication_group(client: &Client, id: &str) -> Result<()> {
+    let request = client.delete_replication_group().replication_group_id(id).retain_primary_cluster(false);
+    request.send().await.map_err(error("elasticache:DeleteReplicationGroup")).map(drop)
+}
+
+pub(super) async fn tags(client: &Client, arn: &str) -> Result<Tags> {
+    let request = client.list_tags_for_resource().resource_name(arn);
+    match found(request.send().await.map_err(error("elasticache:ListTagsForResource"))) {
+        Ok(answer) => Ok(answer.map(|answer| tags_of(answer.tag_list())).unwrap_or_default()),
+        Err(AwsError { code, .. }) if CHANGING.contains(&code.as_str()) => Ok(Tags::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn tags_of(tags: &[Tag]) -> Tags {
+    let pairs = tags.iter().filter_map(|tag| Some((tag.key()?.to_owned(), text(tag.value()))));
+    pairs.filter(|(key, _)| is_ours(key)).collect()
+}
+
+fn tag_list(tags: &Tags) -> Vec<Tag> {
+    tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+pub(super) async fn add_tags(client: &Client, arn: &str, tags: &Tags) -> Result<()> {
+    let request = client.add_tags_to_resource().resource_name(arn).set_tags(Some(tag_list(tags)));
+    request.send().await.map_err(error("elasticache:AddTagsToResource")).map(drop)
+}
+
+pub(super) async fn remove_tags(client: &Client, arn: &str, keys: &BTreeSet<String>) -> Result<()> {
+    let request = client.remove_tags_from_resource().resource_name(arn).set_tag_keys(list(keys));
+    request.send().await.map_err(error("elasticache:RemoveTagsFromResource")).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_compared_by_what_can_be_asked_for() {
+        for (given, expected) in [("7.1.0", "7.1"), ("7.1", "7.1"), ("6.2.6", "6.2")] {
+            assert_eq!(minor_version(given), expected);
+        }
+    }
+}

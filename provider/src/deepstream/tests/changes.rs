@@ -1,0 +1,175 @@
+//! What changes do: in which order, to whom, and what is left when something does not become healthy.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{
+    Core, STACK, built, change, configuration, full, inhabited, outage, picture, quiet_changes, rolling_changes,
+    settle, small,
+};
+use crate::aws::fake::{FakeAws, Verdict};
+use crate::deepstream::user_data::sha256;
+
+/// The user data of every node, as launched.
+fn user_data(aws: &FakeAws) -> BTreeSet<String> {
+    let state = aws.state();
+    let ours = state.launches.iter().filter(|(id, launch)| {
+        state.instances[*id].state == "running"
+            && launch.new.tags.get("codestream:stack").is_some_and(|name| name == STACK)
+    });
+    ours.map(|(_, launch)| launch.new.user_data.clone()).collect()
+}
+
+/// The operations of the calls from one on that changed something, with what they were about.
+fn changing_calls(aws: &FakeAws, from: usize) -> Vec<String> {
+    let calls = aws.calls().into_iter().skip(from).filter(|call| call.mutating);
+    calls.map(|call| call.operation.split_once(':').map_or("", |(_, action)| action).to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_created_cluster_plans_empty_and_goes_without_a_trace() {
+    for config in [small(), full()] {
+        let mut core = Core::new(inhabited().await);
+        let before = picture(&core);
+        core.apply(Some(&configuration(&config))).await.succeeded();
+        assert_eq!(core.changes(&configuration(&config)).await, Vec::<String>::new());
+        assert_eq!(core.state().get("ready").as_bool(), Some(true));
+        core.apply(None).await.succeeded();
+        settle().await;
+        assert_eq!(picture(&core), before);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn redis_is_available_before_a_node_boots() {
+    let core = built(&small()).await;
+    let calls = core.aws.calls();
+    let last = |operation: &str| {
+        let mut made = calls.iter().filter(|call| call.operation == operation);
+        made.next_back().map(|call| call.at).unwrap()
+    };
+    assert!(last("ec2:RunInstances") >= last("elasticache:CreateReplicationGroup") + Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_nodes_have_the_user_data_that_the_state_tells_the_digest_of_and_no_secret_is_in_it() {
+    let core = built(&full()).await;
+    let data = user_data(&core.aws);
+    let digests: Vec<String> = data.iter().map(|text| sha256(text)).collect();
+    assert_eq!(digests, [core.state().get("user_data_sha256").as_str().unwrap()]);
+    let all = format!("{:?}{data:?}", core.state());
+    assert!(all.contains("/token") && !all.contains("a-token-of-16-chars"));
+    let tokens: Vec<Option<String>> = core.aws.state().caches.values().map(|cache| cache.auth_token.clone()).collect();
+    assert!(tokens.contains(&Some("a-token-of-16-chars".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_change_leaves_fewer_healthy_nodes_than_wanted() {
+    for operation in rolling_changes().into_iter().chain(quiet_changes()) {
+        let (before, after) = (operation.before.unwrap(), operation.after.unwrap());
+        let mut core = built(&before).await;
+        core.aws.watch(outage);
+        core.apply(Some(&configuration(&after))).await.succeeded();
+        settle().await;
+        assert_eq!(core.aws.violations(), Vec::<String>::new(), "{}", operation.name);
+        assert_eq!(core.changes(&configuration(&after)).await, Vec::<String>::new(), "{}", operation.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_ends_where_a_create_would() {
+    for operation in rolling_changes().into_iter().chain(quiet_changes()) {
+        // A cache keeps the subnets that it was created in.
+        if operation.name == "other subnets" {
+            continue;
+        }
+        let (before, after) = (operation.before.unwrap(), operation.after.unwrap());
+        let mut core = built(&before).await;
+        core.apply(Some(&configuration(&after))).await.succeeded();
+        settle().await;
+        assert_eq!(picture(&core), picture(&built(&after).await), "{}", operation.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_are_replaced_one_at_a_time() {
+    let mut core = built(&small()).await;
+    let from = core.aws.calls().len();
+    let after = change(small(), &json!({"deepstream_version": "7.0.1"}));
+    core.apply(Some(&configuration(&after))).await.succeeded();
+    let one = ["RunInstances", "RegisterTargets", "DeregisterTargets", "TerminateInstances"];
+    assert_eq!(changing_calls(&core.aws, from), [one, one].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_that_is_not_healthy_stops_the_roll_and_goes_again() {
+    let mut core = built(&small()).await;
+    let before = picture(&core);
+    core.aws.set_verdict("ami-0bad", None, Verdict::Unhealthy("Target.FailedHealthChecks"));
+    let bad = change(small(), &json!({"ami_id": "ami-0bad", "timeouts": {"update": "10m"}}));
+    core.aws.watch(outage);
+    let applied = core.apply(Some(&configuration(&bad))).await;
+    settle().await;
+    assert!(applied.errors().iter().any(|error| error.contains("not healthy")), "{:?}", applied.errors());
+    assert_eq!(picture(&core), before);
+    assert_eq!(core.aws.violations(), Vec::<String>::new());
+    let good = change(small(), &json!({"ami_id": "ami-0c"}));
+    core.apply(Some(&configuration(&good))).await.succeeded();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_gone_is_missed_and_made_again() {
+    let mut core = built(&small()).await;
+    let before = picture(&core);
+    let config = configuration(&small());
+    let id = core.state().get("nodes").as_list().unwrap()[0].get("instance_id").as_str().unwrap().to_owned();
+    {
+        let mut state = core.aws.state();
+        let instance = state.instances.get_mut(&id).unwrap();
+        instance.state = "terminated".to_owned();
+        instance.security_groups.clear();
+    }
+    assert_ne!(core.changes(&config).await, Vec::<String>::new());
+    core.apply(Some(&config)).await.succeeded();
+    settle().await;
+    assert_eq!(picture(&core), before);
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_was_changed_of_a_node_or_the_cache_shows_and_is_repaired() {
+    type Hand = fn(&mut crate::aws::fake::State, &str);
+    let hands: [(&str, Hand); 4] = [
+        ("stopped", |state, id| state.instances.get_mut(id).unwrap().state = "stopped".to_owned()),
+        ("another type", |state, id| state.launches.get_mut(id).unwrap().new.instance_type = "t3.large".to_owned()),
+        ("metadata for everybody", |state, id| state.launches.get_mut(id).unwrap().requires_session = false),
+        ("another cache", |state, _| {
+            let cache = state
+                .caches
+                .values_mut()
+                .find(|cache| cache.new.id.starts_with("ds-web-") && !cache.new.id.starts_with("ds-web-2-"));
+            cache.unwrap().new.settings.node_type = "cache.t3.large".to_owned();
+        }),
+    ];
+    let config = configuration(&small());
+    for (what, change_by_hand) in hands {
+        let mut core = built(&small()).await;
+        let before = picture(&core);
+        let id = core.state().get("nodes").as_list().unwrap()[0].get("instance_id").as_str().unwrap().to_owned();
+        change_by_hand(&mut core.aws.state(), &id);
+        assert_ne!(core.changes(&config).await, Vec::<String>::new(), "{what}");
+        core.apply(Some(&config)).await.succeeded();
+        settle().await;
+        assert_eq!(picture(&core), before, "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_is_imported_by_its_name_and_planned_empty() {
+    let core = built(&small()).await;
+    let mut other = Core::new(core.aws.clone());
+    assert_eq!(other.import(STACK).await.faults(), Vec::<String>::new());
+    assert_eq!(other.changes(&configuration(&small())).await, Vec::<String>::new());
+}

@@ -1,0 +1,406 @@
+//! What the arguments of `codestream_deepstream_cluster` must satisfy together. What one must satisfy alone is in its
+//! schema.
+//!
+//! A rule speaks only when what it is about is known.
+
+use tfplugin::diagnostics::Diagnostics;
+use tfplugin::path::Path;
+use tfplugin::value::Value;
+
+use super::config::{Config, overrides};
+use super::resolve::resolve;
+use super::schema::{PROBES, schema};
+use super::user_data::LIMIT;
+use crate::resource::arguments::DEFAULT_SSL_POLICY;
+use crate::resource::rules::{self, CLIENTS, interval_over_timeout, is_absent, is_given, is_weak_policy, shown};
+use crate::resource::tags;
+use crate::stack::ownership;
+
+/// The tags that a node has beside those that say whose it is: its name, and what it is made of.
+const NODE_TAGS: usize = 2;
+/// How often deepstream's clients say that they are there, in seconds, unless they are told otherwise.
+const CLIENT_HEARTBEAT: i64 = 30;
+/// What a host name in front of Redis may become longer by when the cache is made.
+const ENDPOINT_MARGIN: usize = 512;
+
+/// A rule: the configuration as given, the same with its defaults, and where to put what is found.
+type Rule = fn(&Value, &Value, &mut Diagnostics);
+
+const RULES: [Rule; 13] = [
+    null_elements,
+    subnets,
+    clients,
+    families,
+    listeners,
+    ssl_policy,
+    nodes,
+    new_cache,
+    auth_token,
+    server,
+    health_check,
+    idle_timeout,
+    user_data,
+];
+
+/// Checks a configuration beyond its schema. Values may be unknown.
+pub(crate) fn validate(config: &Value) -> Diagnostics {
+    let resolved = resolve(config);
+    let mut found = Diagnostics::new();
+    for rule in RULES {
+        rule(config, &resolved, &mut found);
+    }
+    rules::stickiness(config.get("stickiness"), &Path::of("stickiness"), &mut found);
+    rules::dns_record(config, &mut found);
+    found.extend(tags::validate(config.get("tags"), &Path::of("tags"), ownership::COUNT + NODE_TAGS));
+    found
+}
+
+fn null_elements(config: &Value, _: &Value, found: &mut Diagnostics) {
+    rules::null_elements(schema(), config, found);
+}
+
+fn subnets(config: &Value, _: &Value, found: &mut Diagnostics) {
+    for (name, what) in [("subnet_ids", "A load balancer"), ("node_subnet_ids", "A cluster")] {
+        let subnets = config.get(name);
+        // Unknown elements of a set count as one, and may turn out to be several.
+        if subnets.is_wholly_known() && subnets.as_list().is_some_and(|elements| elements.len() < 2) {
+            found.error_at(
+                Path::of(name),
+                format!("{what} needs two subnets"),
+                format!(
+                    "{name} is {}. {what} must be in at least two availability zones: add a subnet of another zone of \
+                     the same VPC.",
+                    shown(subnets),
+                ),
+            );
+        }
+    }
+}
+
+fn clients(config: &Value, _: &Value, found: &mut Diagnostics) {
+    if CLIENTS.iter().all(|name| is_absent(config.get(name))) {
+        found.error_at(
+            Path::of("client_cidr_blocks"),
+            "Nobody may connect",
+            "None of client_cidr_blocks, client_ipv6_cidr_blocks and client_prefix_list_ids says who may connect. Set \
+             one of them to the networks of your clients.",
+        );
+    }
+    let [ipv4, ipv6, lists] = CLIENTS;
+    rules::open_to_the_world(config, &[ipv4, ipv6, lists, "ssh_cidr_blocks"], found);
+    if is_given(config.get("ssh_cidr_blocks")) && config.get("key_name").is_null() {
+        found.warning_at(
+            Path::of("ssh_cidr_blocks"),
+            "SSH without a key",
+            "ssh_cidr_blocks lets SSH in, and key_name is not given: unless the image or user_data_extra installs a \
+             key, nobody can log in. Set key_name, or remove ssh_cidr_blocks.",
+        );
+    }
+}
+
+fn families(config: &Value, resolved: &Value, found: &mut Diagnostics) {
+    rules::address_families(config, resolved, &["client_ipv6_cidr_blocks"], found);
+}
+
+fn listeners(config: &Value, resolved: &Value, found: &mut Diagnostics) {
+    let path = || Path::of("listeners");
+    let flag = |name: &str| resolved.get("listeners").get(name).as_bool();
+    let certificate = config.get("certificate_arn");
+    match flag("https") {
+        Some(true) if certificate.is_null() => found.error_at(
+            Path::of("certificate_arn"),
+            "HTTPS needs a certificate",
+            "listeners.https is true, and certificate_arn is not given. Set certificate_arn to the ARN of an issued ACM \
+             certificate of the load balancer's region, or remove listeners.https.",
+        ),
+        Some(false) => {
+            for name in ["certificate_arn", "ssl_policy"] {
+                if is_given(config.get(name)) {
+                    found.error_at(
+                        Path::of(name),
+                        format!("{name} needs the encrypted listener"),
+                        format!(
+                            "{name} is {}, and there is no encrypted listener. Remove {name}, or set certificate_arn, and \
+                             listeners.https to true.",
+                            shown(config.get(name)),
+                        ),
+                    );
+                }
+            }
+            if flag("redirect_http") == Some(true) {
+                found.error_at(
+                    path().attribute("redirect_http"),
+                    "redirect_http needs HTTPS",
+                    "listeners.redirect_http is true, and there is no encrypted listener to redirect to. Set \
+                     certificate_arn, or remove listeners.redirect_http.",
+                );
+            } else if flag("http") == Some(false) {
+                found.error_at(
+                    path(),
+                    "There is no listener",
+                    "listeners.http is false, and there is no encrypted listener, so nobody can connect. Set \
+                     certificate_arn, or remove listeners.http.",
+                );
+            }
+        }
+        _ => {}
+    }
+}
+
+fn ssl_policy(config: &Value, _: &Value, found: &mut Diagnostics) {
+    let Some(policy) = config.get("ssl_policy").as_str().filter(|policy| is_weak_policy(policy)) else { return };
+    found.warning_at(
+        Path::of("ssl_policy"),
+        "Weak TLS policy",
+        format!(
+            "ssl_policy is {policy:?}, which admits TLS 1.0 or 1.1, or weak ciphers. Remove ssl_policy to have \
+             {DEFAULT_SSL_POLICY:?}, unless clients depend on it."
+        ),
+    );
+}
+
+fn nodes(_: &Value, resolved: &Value, found: &mut Diagnostics) {
+    if resolved.get("node_count").as_i64() == Some(1) {
+        found.warning_at(
+            Path::of("node_count"),
+            "A cluster of one node",
+            "node_count is 1: when that node fails, nobody is served until it runs again. Set it to at least 2.",
+        );
+    }
+}
+
+fn new_cache(config: &Value, resolved: &Value, found: &mut Diagnostics) {
+    let (given, cache, path) = (config.get("cache"), resolved.get("cache"), Path::of("cache"));
+    if is_given(cache.get("endpoint")) {
+        let arguments = ["node_type", "engine_version", "replica_count", "automatic_failover", "at_rest_encryption"];
+        for name in arguments.into_iter().filter(|name| is_given(given.get(name))) {
+            found.error_at(
+                path.attribute(name),
+                format!("{name} is about a cache that is made"),
+                format!(
+                    "cache.{name} is {}, and cache.endpoint names a Redis that exists. Remove cache.{name}, or \
+                     cache.endpoint.",
+                    shown(given.get(name)),
+                ),
+            );
+        }
+        return;
+    }
+    if cache.get("automatic_failover").as_bool() == Some(true) && cache.get("replica_count").as_i64() == Some(0) {
+        found.error_at(
+            path.attribute("automatic_failover"),
+            "Failover needs a replica",
+            "cache.automatic_failover is true, and cache.replica_count is 0: there is no replica to take over. Set \
+             replica_count to at least 1, or remove automatic_failover.",
+        );
+    }
+}
+
+fn auth_token(config: &Value, resolved: &Value, found: &mut Diagnostics) {
+    let parameter = resolved.get("cache").get("auth_token_parameter");
+    if !is_given(parameter) {
+        return;
+    }
+    let path = Path::of("cache").attribute("auth_token_parameter");
+    if resolved.get("cache").get("transit_encryption").as_bool() == Some(false) {
+        found.error_at(
+            path.clone(),
+            "A token needs TLS",
+            "cache.auth_token_parameter is given, and cache.transit_encryption is false: ElastiCache takes tokens over \
+             TLS only, and in cleartext everybody on the way could read it. Remove transit_encryption, or \
+             auth_token_parameter.",
+        );
+    }
+    if config.get("iam_instance_profile").is_null() {
+        found.error_at(
+            path,
+            "The nodes cannot read the token",
+            format!(
+                "cache.auth_token_parameter is {}, and iam_instance_profile is not given: without one the nodes have no \
+                 permission to read the parameter. Set iam_instance_profile to a profile that allows ssm:GetParameter.",
+                shown(parameter),
+            ),
+        );
+    }
+}
+
+/// What another argument says must not be said once more in deepstream's own terms, and Redis cannot be a cluster.
+fn server(config: &Value, _: &Value, found: &mut Diagnostics) {
+    let path = || Path::of("deepstream_config");
+    let given = config.get("deepstream_config");
+    if given.is_null() || !given.is_wholly_known() {
+        return;
+    }
+    let Some(overrides) = overrides(given) else {
+        found.error_at(
+            path(),
+            "deepstream_config is no object",
+            "deepstream_config must be an object in the terms of deepstream's config.yml, like { logLevel = 2 }.",
+        );
+        return;
+    };
+    let overrides = serde_json::Value::Object(overrides);
+    for (place, argument) in
+        [("/httpServer/options/port", "port"), ("/httpServer/options/healthCheckPath", "health_check.path")]
+    {
+        if overrides.pointer(place).is_some() {
+            found.error_at(
+                path(),
+                format!("Said twice: {argument}"),
+                format!(
+                    "deepstream_config gives {}, which the load balancer must know as well. Remove it, and set {argument}.",
+                    place.trim_start_matches('/').replace('/', "."),
+                ),
+            );
+        }
+    }
+    for connector in ["cache", "clusterNode"] {
+        if overrides.pointer(&format!("/{connector}/options/nodes")).is_some() {
+            found.error_at(
+                path(),
+                "Redis cannot be a cluster",
+                format!(
+                    "deepstream_config gives {connector}.options.nodes: deepstream does not work with Redis in cluster \
+                     mode. Remove it, and say in cache which Redis to use.",
+                ),
+            );
+        }
+    }
+}
+
+fn health_check(config: &Value, resolved: &Value, found: &mut Diagnostics) {
+    let (given, effective, path) = (config.get("health_check"), resolved.get("health_check"), Path::of("health_check"));
+    interval_over_timeout(&path, given, effective, "the default", found);
+    let Some(asked) = effective.get("path").as_str() else { return };
+    if asked == "/" {
+        found.error_at(
+            path.attribute("path"),
+            "deepstream does not answer on /",
+            format!(
+                "health_check.path is \"/\", where deepstream answers 404, so that no node would ever be healthy. Remove it \
+                 to have {:?}.",
+                PROBES.path,
+            ),
+        );
+    } else if asked.contains('?') {
+        found.error_at(
+            path.attribute("path"),
+            "A health check of deepstream has no query",
+            format!("health_check.path is {asked:?}. deepstream compares it with the path alone: remove the query."),
+        );
+    }
+}
+
+fn idle_timeout(_: &Value, resolved: &Value, found: &mut Diagnostics) {
+    if let Some(seconds) = resolved.get("idle_timeout").as_i64()
+        && (1..=CLIENT_HEARTBEAT).contains(&seconds)
+    {
+        found.warning_at(
+            Path::of("idle_timeout"),
+            "Idle timeout not above the clients' heartbeat",
+            format!(
+                "idle_timeout is {seconds}, and deepstream's clients say every {CLIENT_HEARTBEAT} seconds that they are \
+                 there: the load balancer would close their connections in between. Set it above {CLIENT_HEARTBEAT}; 120 \
+                 and more leave room for browsers that slow their timers down.",
+            ),
+        );
+    }
+}
+
+fn user_data(_: &Value, resolved: &Value, found: &mut Diagnostics) {
+    let Some(config) = Config::parse(resolved) else { return };
+    let size = config.boot.user_data().len();
+    if size + ENDPOINT_MARGIN <= LIMIT {
+        return;
+    }
+    let argument = if config.boot.extra.is_some() { "user_data_extra" } else { "deepstream_config" };
+    found.error_at(
+        Path::of(argument),
+        "The user data is too large",
+        format!(
+            "The user data of a node would have {size} bytes, and EC2 takes at most {LIMIT}, {ENDPOINT_MARGIN} of which are \
+             kept free for the address of the cache. Make user_data_extra or deepstream_config smaller: a script can fetch \
+             what is large, from S3 for example.",
+        ),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tfplugin::diagnostics::Severity;
+
+    use super::super::samples::{UNKNOWN_VALUE, change, configuration, small};
+    use super::*;
+
+    fn all(change_: &serde_json::Value) -> Diagnostics {
+        let config = configuration(&change(small(), change_));
+        let mut found = schema().validate(&config);
+        found.extend(validate(&config));
+        found
+    }
+
+    fn said(change_: &serde_json::Value) -> Vec<String> {
+        let word = |severity| if severity == Severity::Error { "error" } else { "warning" };
+        all(change_).iter().map(|found| format!("{} {}", word(found.severity), found.path)).collect()
+    }
+
+    #[test]
+    fn a_good_configuration_says_nothing() {
+        let arn = "arn:aws:acm:us-east-1:123456789012:certificate/12345678-abcd";
+        for good in [
+            json!({}),
+            json!({"certificate_arn": arn, "listeners": {"redirect_http": true}}),
+            json!({"cache": {"endpoint": "redis.internal:6379", "transit_encryption": false}}),
+            json!({"cache": {"auth_token_parameter": "/token", "replica_count": 1}, "iam_instance_profile": "realtime"}),
+            json!({"deepstream_config": {"logLevel": 2}, "user_data_extra": "echo hello"}),
+        ] {
+            assert_eq!(all(&good), Diagnostics::new(), "{good}");
+        }
+    }
+
+    #[test]
+    fn every_bad_configuration_has_its_diagnostics() {
+        let arn = "arn:aws:acm:us-east-1:123456789012:certificate/12345678-abcd";
+        let serverless = "web.serverless.use1.cache.amazonaws.com:6379";
+        for (bad, expected) in [
+            (json!({"subnet_ids": ["subnet-0a"]}), vec!["error subnet_ids"]),
+            (json!({"node_subnet_ids": ["subnet-0a"]}), vec!["error node_subnet_ids"]),
+            (json!({"client_cidr_blocks": null}), vec!["error client_cidr_blocks"]),
+            (json!({"client_cidr_blocks": ["0.0.0.0/0"]}), vec!["warning client_cidr_blocks"]),
+            (json!({"listeners": {"https": true}}), vec!["error certificate_arn"]),
+            (json!({"listeners": {"https": false}, "certificate_arn": arn}), vec!["error certificate_arn"]),
+            (json!({"listeners": {"http": false}}), vec!["error listeners"]),
+            (json!({"listeners": {"redirect_http": true}}), vec!["error listeners.redirect_http"]),
+            (json!({"node_count": 1}), vec!["warning node_count"]),
+            (json!({"node_count": 0}), vec!["error node_count"]),
+            (json!({"cache": {"endpoint": serverless}}), vec!["error cache.endpoint"]),
+            (json!({"cache": {"endpoint": "r:1", "node_type": "cache.t3.micro"}}), vec!["error cache.node_type"]),
+            (json!({"cache": {"automatic_failover": true}}), vec!["error cache.automatic_failover"]),
+            (
+                json!({"cache": {"auth_token_parameter": "/t", "transit_encryption": false}, "iam_instance_profile": "p"}),
+                vec!["error cache.auth_token_parameter"],
+            ),
+            (json!({"cache": {"auth_token_parameter": "/t"}}), vec!["error cache.auth_token_parameter"]),
+            (json!({"deepstream_config": {"httpServer": {"options": {"port": 1}}}}), vec!["error deepstream_config"]),
+            (json!({"deepstream_config": {"cache": {"options": {"nodes": [1]}}}}), vec!["error deepstream_config"]),
+            (json!({"health_check": {"path": "/"}}), vec!["error health_check.path"]),
+            (json!({"health_check": {"path": "/health?x=1"}}), vec!["error health_check.path"]),
+            (json!({"health_check": {"interval": 5}}), vec!["error health_check.interval"]),
+            (json!({"idle_timeout": 30}), vec!["warning idle_timeout"]),
+            (json!({"user_data_extra": "x".repeat(15_000)}), vec!["error user_data_extra"]),
+            (json!({"deepstream_version": "latest"}), vec!["error deepstream_version"]),
+        ] {
+            assert_eq!(said(&bad), expected, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_no_error() {
+        let unknown = schema().attributes.iter().map(|attribute| (attribute.name, Value::Unknown)).collect::<Vec<_>>();
+        assert_eq!(validate(&Value::object(unknown)), Diagnostics::new());
+        assert_eq!(validate(&Value::Unknown), Diagnostics::new());
+        let inside = json!({"cache": {"endpoint": UNKNOWN_VALUE, "auth_token_parameter": UNKNOWN_VALUE}});
+        assert_eq!(all(&inside), Diagnostics::new());
+    }
+}

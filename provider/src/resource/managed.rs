@@ -1,0 +1,258 @@
+//! What Terraform asks of a resource: reading, planning, applying and importing, for all of them the same.
+
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tfplugin::diagnostics::Diagnostics;
+use tfplugin::path::Path;
+use tfplugin::provider::{
+    ApplyRequest, ApplyResponse, ImportRequest, Imported, MoveRequest, PlanRequest, PlanResponse, ReadRequest,
+    ReadResponse, Resource,
+};
+use tfplugin::schema::Schema;
+use tfplugin::value::Value;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::private::Private;
+use super::{Composite, LOAD_BALANCER, Preflight, REPLACING, apply, find, outputs, take_over};
+use crate::aws::{Aws, LoadBalancerKey, Tags};
+use crate::diagnose;
+use crate::settings::{Preflight as Mode, Settings, Shared};
+
+/// A resource type, with the provider's settings.
+pub(crate) struct Managed<C> {
+    settings: Shared,
+    identity: Schema,
+    /// The load balancers that this process has refreshed.
+    read: Mutex<BTreeSet<String>>,
+    /// How many reads core is about to ask for.
+    expected: watch::Sender<usize>,
+    kind: PhantomData<C>,
+}
+
+/// How long a read waits at most for others that are about to come: what they ask together takes fewer calls.
+const COMPANY: Duration = Duration::from_millis(20);
+
+impl<C: Composite> Managed<C> {
+    /// The resource type, with the provider's settings.
+    pub(crate) fn new(settings: Shared) -> Self {
+        Self {
+            settings,
+            identity: C::identity_schema(),
+            read: Mutex::default(),
+            expected: watch::Sender::default(),
+            kind: PhantomData,
+        }
+    }
+
+    /// AWS, when the provider is configured.
+    fn aws(&self) -> Result<(Arc<Settings>, Arc<dyn Aws>), Diagnostics> {
+        let settings = self.settings.get();
+        let aws = settings.aws.clone().ok_or_else(diagnose::not_configured)?;
+        Ok((settings, aws))
+    }
+
+    /// What the plan-time checks say.
+    async fn preflight(
+        &self,
+        settings: &Settings,
+        resolved: &Value,
+        prior: Option<&Value>,
+        private: &[u8],
+    ) -> Preflight {
+        let Some(aws) = settings.aws.as_ref().filter(|_| settings.preflight != Mode::Off) else {
+            return Preflight::default();
+        };
+        let mut private = Private::decode(private);
+        if prior.is_none() {
+            // Core plans the replacement of a tainted stack as a create. What it has just read is no stranger.
+            let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+            private.objects.extend(read.iter().map(|arn| (arn.clone(), LOAD_BALANCER.to_owned())));
+        }
+        C::preflight(aws.as_ref(), resolved, prior, &private, settings.preflight).await
+    }
+
+    /// Who else uses a target group that the plan replaces; asked only when it does.
+    async fn foreign_users(
+        &self,
+        settings: &Settings,
+        prior: Option<&Value>,
+        planned: &Value,
+        private: &[u8],
+    ) -> Diagnostics {
+        let none = Diagnostics::new();
+        let (Some(prior), Some(aws), Some(wanted)) = (prior, &settings.aws, C::desired(planned, "", &Tags::new()))
+        else {
+            return none;
+        };
+        if C::group_names(prior) == C::group_names(planned) || settings.preflight == Mode::Off {
+            return none;
+        }
+        let private = Private::decode(private);
+        let Ok(owner) = find::owner_of::<C>(aws.as_ref(), prior, &private).await else { return none };
+        let purpose = find::Purpose::Change;
+        let Ok(found) = find::find_known::<C>(aws.as_ref(), prior, &private, &owner, purpose, None).await else {
+            return none;
+        };
+        diagnose::refuse_foreign(&wanted, &found).err().unwrap_or_default()
+    }
+
+    /// The state as AWS has it now; `None` when nothing of the stack is left. As long as anything is, it stays in
+    /// the state, so that an apply completes it or a destroy ends it.
+    async fn refreshed(&self, request: &ReadRequest) -> Result<Option<(Value, Vec<u8>)>, Diagnostics> {
+        let (_, aws) = self.aws()?;
+        let private = Private::decode(&request.private);
+        let name = request.state.get("name").as_str().unwrap_or_default().to_owned();
+        let failed = |error| diagnose::failed("read", &name, &error);
+        let owner = find::owner_of::<C>(aws.as_ref(), &request.state, &private).await.map_err(failed)?;
+        let purpose = find::Purpose::Read;
+        let found = find::find_known::<C>(aws.as_ref(), &request.state, &private, &owner, purpose, None)
+            .await
+            .map_err(failed)?;
+        if found.observed.is_gone() {
+            return Ok(None);
+        }
+        let base = if private.imported { C::imported(&request.state, &found.observed) } else { request.state.clone() };
+        let state = C::state(&base, &found.observed, private.applied.as_ref());
+        let arn = state.get("arn").as_str().map(str::to_owned);
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).extend(arn);
+        Ok(Some((state, private.refreshed(&owner.resource_id, &found.observed).encode())))
+    }
+
+    /// Does what a plan says. An error is one from before anything was touched.
+    async fn changed(&self, request: ApplyRequest) -> Result<ApplyResponse, Diagnostics> {
+        let (settings, aws) = self.aws()?;
+        settings.check_account().await?;
+        match (request.prior, request.planned) {
+            (None, Some(planned)) => apply::create::<C>(aws, &planned, request.stop).await,
+            (Some(prior), Some(planned)) => {
+                apply::update::<C>(aws, &prior, &planned, &request.private, request.stop).await
+            }
+            (Some(prior), None) => apply::delete::<C>(aws, &prior, &request.private, request.stop).await,
+            (None, None) => Ok(ApplyResponse::default()),
+        }
+    }
+}
+
+#[async_trait]
+impl<C: Composite> Resource for Managed<C> {
+    fn type_name(&self) -> &'static str {
+        C::TYPE_NAME
+    }
+
+    fn schema(&self) -> &Schema {
+        C::schema()
+    }
+
+    fn identity_schema(&self) -> Option<&Schema> {
+        Some(&self.identity)
+    }
+
+    fn identity(&self, state: &Value) -> Option<Value> {
+        let arn = state.get("arn");
+        (!arn.is_null()).then(|| Value::object([("arn", arn.clone())]))
+    }
+
+    async fn validate(&self, config: &Value) -> Diagnostics {
+        C::validate(config)
+    }
+
+    fn expect_read(&self) {
+        self.expected.send_modify(|reads| *reads += 1);
+    }
+
+    async fn read(&self, request: ReadRequest) -> ReadResponse {
+        self.expected.send_modify(|reads| *reads = reads.saturating_sub(1));
+        // Those that have not come by then are not waited for any longer.
+        let _ = timeout(COMPANY, self.expected.subscribe().wait_for(|reads| *reads == 0)).await;
+        match self.refreshed(&request).await {
+            Ok(Some((state, private))) => ReadResponse { state: Some(state), private, diagnostics: Diagnostics::new() },
+            Ok(None) => ReadResponse::default(),
+            Err(diagnostics) => ReadResponse { state: Some(request.state), private: request.private, diagnostics },
+        }
+    }
+
+    async fn plan(&self, request: PlanRequest) -> PlanResponse {
+        let PlanRequest { prior, config, private, .. } = request;
+        let Some(config) = config else {
+            return PlanResponse {
+                private,
+                diagnostics: refuse_protected(prior.as_ref(), "destroyed"),
+                ..PlanResponse::default()
+            };
+        };
+        let settings = self.settings.get();
+        let resolved = C::resolve(&config);
+        let checked = self.preflight(&settings, &resolved, prior.as_ref(), &private).await;
+        let tags_all =
+            settings.default_tags.as_ref().map_or(Value::Unknown, |defaults| outputs::tags_all(&resolved, defaults));
+        let planned = C::planned(&resolved, prior.as_ref(), &tags_all, &checked);
+        let requires_replace = prior.as_ref().map(|prior| requires_replace(&planned, prior)).unwrap_or_default();
+        let foreign = self.foreign_users(&settings, prior.as_ref(), &planned, &private).await;
+        // Core plans a replacement a second time, as a create: that is when the checks speak.
+        let mut diagnostics = if requires_replace.is_empty() {
+            checked.diagnostics
+        } else {
+            refuse_protected(prior.as_ref(), "replaced")
+        };
+        diagnostics.extend(foreign);
+        PlanResponse { planned: Some(planned), requires_replace, private, diagnostics }
+    }
+
+    async fn apply(&self, request: ApplyRequest) -> ApplyResponse {
+        let kept = (request.prior.clone(), request.private.clone());
+        match self.changed(request).await {
+            Ok(response) => response,
+            Err(diagnostics) => ApplyResponse { state: kept.0, private: kept.1, diagnostics },
+        }
+    }
+
+    async fn import(&self, request: ImportRequest) -> Result<Imported, Diagnostics> {
+        let (_, aws) = self.aws()?;
+        let identity = request.identity.as_ref().map(|identity| identity.get("arn").clone());
+        let id = request.id.or_else(|| identity.and_then(|arn| arn.as_str().map(str::to_owned))).unwrap_or_default();
+        let key =
+            if id.starts_with("arn:") { LoadBalancerKey::Arn(id.clone()) } else { LoadBalancerKey::Name(id.clone()) };
+        let found = aws.load_balancer(&key).await.map_err(|error| diagnose::failed("find", &id, &error))?;
+        let Some(info) = found.filter(|info| info.kind == "application") else {
+            return Err(Diagnostics::of_error(
+                "No such load balancer",
+                format!(
+                    "There is no Application Load Balancer {id:?} in this account and region. Give the name or the ARN of one that exists."
+                ),
+            ));
+        };
+        Ok(take_over::imported(C::schema(), &info.arn, &info.name, &info.vpc_id))
+    }
+
+    async fn move_state(&self, request: MoveRequest) -> Result<Imported, Diagnostics> {
+        take_over::moved(C::schema(), &request)
+    }
+}
+
+/// The arguments whose change needs another load balancer.
+fn requires_replace(planned: &Value, prior: &Value) -> Vec<Path> {
+    let changed = |argument: &&str| {
+        let (planned, prior) = (planned.get(argument), prior.get(argument));
+        planned != prior && !prior.is_null()
+    };
+    REPLACING.into_iter().filter(changed).map(Path::of).collect()
+}
+
+/// Deletion protection is the user's word: nothing is touched before it is taken back.
+pub(super) fn refuse_protected(prior: Option<&Value>, verb: &str) -> Diagnostics {
+    let mut diagnostics = Diagnostics::new();
+    if let Some(prior) = prior.filter(|prior| prior.get("enable_deletion_protection").as_bool() == Some(true)) {
+        let name = prior.get("name").as_str().unwrap_or_default();
+        diagnostics.error_at(
+            Path::of("enable_deletion_protection"),
+            "The load balancer is protected against deletion",
+            format!("The load balancer {name} would be {verb}, but has deletion protection. Set enable_deletion_protection to false, apply that, and then try again."),
+        );
+    }
+    diagnostics
+}

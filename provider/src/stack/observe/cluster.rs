@@ -1,0 +1,77 @@
+//! Finding the instances of a stack, and the cache that they share.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::try_join_all;
+
+use super::{Sorter, Sought};
+use crate::aws::{Aws, AwsError};
+use crate::stack::cluster::{Cache, CacheSubnetGroup, ClusterAnswers, Instance, InstanceFacts};
+use crate::stack::ownership::{NODE, STACK};
+use crate::stack::{Node, NodeId};
+
+/// The instances of a stack, and the cache that they share.
+pub(super) async fn ask(aws: &dyn Aws, sought: &Sought<'_>) -> Result<ClusterAnswers, AwsError> {
+    let Some(names) = sought.roles.cluster() else { return Ok(ClusterAnswers::default()) };
+    let (launched, caches, subnet_group) = tokio::try_join!(
+        aws.launched(STACK, &sought.owner.stack),
+        aws.replication_groups(&names.cache_prefix),
+        aws.cache_subnet_group(&names.subnet_group),
+    )?;
+    let arns: Vec<&String> =
+        caches.iter().map(|cache| &cache.arn).chain(subnet_group.iter().map(|group| &group.arn)).collect();
+    let tags = try_join_all(arns.iter().map(|arn| aws.cache_tags(arn))).await?;
+    let tags = arns.into_iter().cloned().zip(tags).collect();
+    Ok(ClusterAnswers { launched, caches, subnet_group, tags })
+}
+
+impl Sorter<'_> {
+    pub(super) fn sort_caches(&mut self) {
+        let cluster = &self.answers.cluster;
+        if let Some(info) = &cluster.subnet_group {
+            let tags = cluster.tags.get(&info.arn).cloned().unwrap_or_default();
+            let subnet_ids = info.subnet_ids.clone();
+            let node = Node::CacheSubnetGroup(CacheSubnetGroup { name: info.name.clone(), subnet_ids });
+            self.claim(NodeId::CacheSubnetGroup(info.name.clone()), &info.arn, &tags, node, false);
+        }
+        // One that is being deleted keeps its name until it is gone.
+        for info in &cluster.caches {
+            let tags = cluster.tags.get(&info.arn).cloned().unwrap_or_default();
+            let node = Node::Cache(Cache {
+                id: info.id.clone(),
+                description: String::new(),
+                settings: info.settings.clone(),
+                transit_encryption: info.transit_encryption,
+                at_rest_encryption: info.at_rest_encryption,
+                auth_token_parameter: None,
+                subnet_group: String::new(),
+                security_groups: BTreeSet::new(),
+            });
+            let id = NodeId::Cache(info.id.clone());
+            if self.claim(id.clone(), &info.arn, &tags, node, false) {
+                self.found.observed.caches.insert(id, info.into());
+            }
+        }
+    }
+
+    /// The instances that are not on their way out. Two of the same kind in the same place are one too many.
+    pub(super) fn sort_instances(&mut self) {
+        let leaves = |state: &str| matches!(state, "shutting-down" | "terminated");
+        for info in self.answers.cluster.launched.iter().filter(|info| !leaves(&info.instance.state)) {
+            let tag = info.tags.get(NODE).map(String::as_str).unwrap_or_default();
+            let groups = info.instance.security_groups.iter().map(|id| self.found.observed.reference(id)).collect();
+            let instance = Instance::found(info, tag, groups);
+            let mut id = instance.id();
+            while self.found.observed.nodes.contains_key(&id) {
+                id = NodeId::Instance(format!("{}-again", id.to_string().trim_start_matches("node ")));
+            }
+            if self.claim(id.clone(), &info.instance.id, &info.tags, Node::Instance(instance), false) {
+                let facts = InstanceFacts {
+                    availability_zone: info.instance.availability_zone.clone(),
+                    private_ip: info.instance.private_ip.clone(),
+                };
+                self.found.observed.instances.insert(id, facts);
+            }
+        }
+    }
+}

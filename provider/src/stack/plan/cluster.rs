@@ -1,0 +1,272 @@
+//! Planning a cluster: the cache before the instances, and instances that replace others one at a time.
+//!
+//! Each newcomer is healthy before the one it replaces is drained and terminated, so there are never fewer healthy
+//! instances than wanted. One that does not become healthy goes again, and the rest stay as they are. Where the target
+//! group itself is replaced, all instances are: the new ones serve the new group before traffic moves.
+
+use std::collections::BTreeSet;
+
+use super::{Planner, after};
+use crate::aws::CacheSettings;
+use crate::stack::cluster::{Cache, Instance};
+use crate::stack::step::{Change, Step, StepId, When};
+use crate::stack::{NodeId, Ref};
+
+impl<'a> Planner<'a> {
+    /// Creates the cache, or changes what differs. It is available before anything refers to it.
+    pub(super) fn build_cache(&mut self) {
+        let arbiter = self.arbiter();
+        for (id, wanted) in self.desired.subnet_groups() {
+            match self.observed.subnet_group(id) {
+                None => {
+                    let change = Change::CreateCacheSubnetGroup(wanted.clone());
+                    self.push(id, change, arbiter.clone(), "not there yet");
+                }
+                // A cache stays where it is, so its subnets are kept.
+                Some(there) if !wanted.subnet_ids.is_subset(&there.subnet_ids) => {
+                    let all = wanted.subnet_ids.union(&there.subnet_ids).cloned().collect();
+                    self.push(id, Change::SetCacheSubnets(all), BTreeSet::new(), "other subnets");
+                }
+                Some(_) => {}
+            }
+        }
+        for (id, wanted) in self.desired.all_caches() {
+            match self.observed.cache(id) {
+                None => {
+                    self.push(id, Change::CreateCache(wanted.clone()), arbiter.clone(), "not there yet");
+                    self.wait_for_cache(id);
+                }
+                Some(there) => self.change_cache(id, wanted, there),
+            }
+        }
+    }
+
+    /// A replica must be there before it can take over, and one that may have to take over cannot go.
+    fn change_cache(&mut self, id: &NodeId, wanted: &Cache, there: &Cache) {
+        if self.observed.caches.get(id).is_none_or(|facts| !facts.available) {
+            self.wait_for_cache(id);
+        }
+        let (replicas, before) = (wanted.settings.replica_count, there.settings.replica_count);
+        if replicas > before {
+            self.push(id, Change::SetReplicas(before, replicas), BTreeSet::new(), "too few replicas");
+            self.wait_for_cache(id);
+        }
+        // Where AWS does not tell the version, it is taken to be right.
+        let version = there.settings.engine_version.as_ref().and(wanted.settings.engine_version.as_ref());
+        let comparable = CacheSettings {
+            replica_count: replicas,
+            engine_version: there.settings.engine_version.clone(),
+            ..wanted.settings.clone()
+        };
+        let same = CacheSettings { replica_count: replicas, ..there.settings.clone() } == comparable;
+        if !same || version != there.settings.engine_version.as_ref() {
+            self.push(id, Change::SetCache(wanted.settings.clone()), BTreeSet::new(), "settings differ");
+            self.wait_for_cache(id);
+        }
+        if replicas < before {
+            self.push(id, Change::SetReplicas(before, replicas), BTreeSet::new(), "too many replicas");
+            self.wait_for_cache(id);
+        }
+    }
+
+    /// What refers to the cache from now on comes after this wait.
+    fn wait_for_cache(&mut self, id: &NodeId) {
+        let changed = self.steps_of(|step| step.node == *id);
+        let step = self.push(id, Change::WaitCacheAvailable, changed, "ElastiCache takes its time");
+        self.creations.insert(id.clone(), step);
+    }
+
+    /// Whether instances are replaced within a target group that stays.
+    fn rolls(&self) -> bool {
+        self.desired.target_groups().all(|(id, _)| self.observed.target_group(id).is_some())
+    }
+
+    /// The instances that are there and not wanted.
+    fn surplus(&self) -> impl Iterator<Item = (&'a NodeId, &'a Instance)> + use<'a> {
+        let desired = self.desired;
+        self.observed.all_instances().filter(move |(id, _)| !desired.nodes.contains_key(id))
+    }
+
+    /// Launches what is missing, but for those that replace others one at a time.
+    pub(super) fn launch_missing(&mut self) {
+        for (id, wanted) in self.desired.all_instances() {
+            let replaces = self.surplus().any(|(_, old)| old.slot == wanted.slot);
+            if self.observed.nodes.contains_key(id) || replaces && self.rolls() {
+                continue;
+            }
+            self.launch(id, wanted, BTreeSet::new());
+        }
+    }
+
+    /// Redis must be available and let it in before an instance boots.
+    fn launch(&mut self, id: &NodeId, wanted: &Instance, before: BTreeSet<StepId>) {
+        let doors = self.steps_of(|step| matches!(step.change, Change::AuthorizeRules(_)));
+        let before = before.into_iter().chain(doors).chain(self.arbiter()).collect();
+        let launched = self.push(id, Change::LaunchInstance(wanted.clone()), before, "not there yet");
+        let running = self.push(id, Change::WaitRunning, after([launched]), "it is starting");
+        self.creations.insert(id.clone(), running);
+    }
+
+    /// Whether a target is there by now, or about to be.
+    pub(super) fn is_present(&self, target: &Ref) -> bool {
+        match target {
+            Ref::Of(id) => self.observed.nodes.contains_key(id) || self.creations.contains_key(id),
+            Ref::Known(_) => true,
+        }
+    }
+
+    /// Replaces instances one at a time, and then drops those not wanted.
+    pub(super) fn roll(&mut self) {
+        let Some((group, _)) = self.desired.target_groups().next().filter(|_| self.rolls()) else { return };
+        let mut before = self.waits();
+        for (id, wanted) in self.desired.all_instances() {
+            let olds: Vec<&NodeId> =
+                self.surplus().filter(|(_, old)| old.slot == wanted.slot).map(|(old, _)| old).collect();
+            if olds.is_empty() {
+                continue;
+            }
+            let launched = !self.is_present(&Ref::Of(id.clone()));
+            let wait = self.bring_in(group, id, wanted, before);
+            // One that serves in the place of an old one that has left already must stay.
+            if launched || olds.iter().any(|old| self.is_registered(group, old)) {
+                self.put_newcomer_back(group, id, wait);
+            }
+            before = after([wait]);
+            for old in olds {
+                before = self.drop_instance(group, old, before);
+            }
+        }
+        let wanted: BTreeSet<u32> = self.desired.all_instances().map(|(_, instance)| instance.slot).collect();
+        let gone: Vec<&NodeId> =
+            self.surplus().filter(|(_, old)| !wanted.contains(&old.slot)).map(|(id, _)| id).collect();
+        for id in gone {
+            self.drop_instance(group, id, before.clone());
+        }
+    }
+
+    /// Brings an instance in: the step that waits until it is healthy.
+    fn bring_in(&mut self, group: &NodeId, id: &NodeId, wanted: &Instance, mut before: BTreeSet<StepId>) -> StepId {
+        let target = BTreeSet::from([Ref::Of(id.clone())]);
+        if !self.is_present(&Ref::Of(id.clone())) {
+            self.launch(id, wanted, before.clone());
+            let change = Change::RegisterTargets(target.clone());
+            let registered = self.push(group, change, before.clone(), "replaces another");
+            before.insert(registered);
+        }
+        before.extend(self.probed(group));
+        let wait = self.push(group, Change::WaitHealthy(target), before, "the old one goes on until it serves");
+        self.warm_up.waits.insert(wait);
+        wait
+    }
+
+    /// What happens when a newcomer does not become healthy: it goes again.
+    fn put_newcomer_back(&mut self, group: &NodeId, id: &NodeId, wait: StepId) {
+        let target = BTreeSet::from([Ref::Of(id.clone())]);
+        let settled = self.steps_of(|step| {
+            step.node == *id
+                || matches!(&step.change, Change::RegisterTargets(targets) if !targets.is_disjoint(&target))
+        });
+        let failed = after([wait]);
+        let deregistered = self.steps.len();
+        self.steps.push(Step {
+            node: group.clone(),
+            change: Change::DeregisterTargets(target),
+            when: When::Failed(failed.clone(), settled.clone()),
+            why: "it never served",
+        });
+        self.steps.push(Step {
+            node: id.clone(),
+            change: Change::TerminateInstance,
+            when: When::Failed(failed, settled.into_iter().chain([deregistered]).collect()),
+            why: "it never served",
+        });
+    }
+
+    fn is_registered(&self, group: &NodeId, id: &NodeId) -> bool {
+        let target = Ref::Of(id.clone());
+        self.observed.target_group(group).is_some_and(|there| there.targets.contains(&target))
+    }
+
+    /// Drains and terminates an instance: the last of its steps.
+    fn drop_instance(&mut self, group: &NodeId, id: &NodeId, mut before: BTreeSet<StepId>) -> BTreeSet<StepId> {
+        let target = Ref::Of(id.clone());
+        let registered = self.is_registered(group, id);
+        let drains = self
+            .observed
+            .health
+            .get(group)
+            .into_iter()
+            .flatten()
+            .any(|known| known.state == "draining" && self.observed.id(id) == Some(known.id.as_str()));
+        if registered {
+            let change = Change::DeregisterTargets([target.clone()].into());
+            before = after([self.push(group, change, before, "not wanted")]);
+        }
+        if registered || drains {
+            let change = Change::WaitDrained([target].into());
+            before = after([self.push(group, change, before, "its connections end first")]);
+        }
+        after([self.push(id, Change::TerminateInstance, before, "not wanted")])
+    }
+
+    /// Ends what is left: the instances of a target group that was replaced, and caches that nobody uses any more.
+    pub(super) fn retire_cluster(&mut self) {
+        if !self.rolls() {
+            let mut moved = self.steps_of(|step| matches!(step.node, NodeId::TargetGroup(_)));
+            moved.extend(self.waits());
+            let olds: Vec<&NodeId> = self.surplus().map(|(id, _)| id).collect();
+            for id in olds {
+                self.push(id, Change::TerminateInstance, moved.clone(), "not wanted");
+            }
+            self.put_instances_back();
+        }
+        let mut unused = self.steps_of(|step| matches!(step.node, NodeId::Instance(_)));
+        unused.extend(self.waits());
+        let surplus = |id: &NodeId| !self.desired.nodes.contains_key(id);
+        let caches: Vec<&NodeId> = self.observed.all_caches().map(|(id, _)| id).filter(|id| surplus(id)).collect();
+        let groups: Vec<&NodeId> = self.observed.subnet_groups().map(|(id, _)| id).filter(|id| surplus(id)).collect();
+        self.delete_caches(&caches, &groups, &unused);
+    }
+
+    /// Deletes caches, and the subnet groups that only they use: the last of the steps.
+    pub(super) fn delete_caches(
+        &mut self,
+        caches: &[&NodeId],
+        subnet_groups: &[&NodeId],
+        unused: &BTreeSet<StepId>,
+    ) -> BTreeSet<StepId> {
+        let mut gone = unused.clone();
+        for id in caches {
+            let deleted = self.push(id, Change::DeleteCache, unused.clone(), "not wanted");
+            gone.insert(self.push(id, Change::WaitCacheDeleted, after([deleted]), "ElastiCache takes its time"));
+        }
+        let mut last = gone.clone();
+        for id in subnet_groups {
+            last.insert(self.push(id, Change::DeleteCacheSubnetGroup, gone.clone(), "not wanted"));
+        }
+        last
+    }
+
+    /// The new instances go when the group that they were for is put back.
+    fn put_instances_back(&mut self) {
+        let failed = self.warm_up.waits.clone();
+        if failed.is_empty() {
+            return;
+        }
+        let launched: Vec<NodeId> = self
+            .steps
+            .iter()
+            .filter(|step| matches!(step.change, Change::LaunchInstance(_)))
+            .map(|step| step.node.clone())
+            .collect();
+        let groups: BTreeSet<StepId> = (0..self.steps.len())
+            .filter(|id| matches!(self.steps[*id].node, NodeId::TargetGroup(_)))
+            .filter(|id| matches!(self.steps[*id].when, When::Failed(..)))
+            .collect();
+        for id in launched {
+            let settled = self.steps_of(|step| step.node == id).union(&groups).copied().collect();
+            let when = When::Failed(failed.clone(), settled);
+            self.steps.push(Step { node: id, change: Change::TerminateInstance, when, why: "it never served" });
+        }
+    }
+}
