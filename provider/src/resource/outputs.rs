@@ -159,7 +159,7 @@ impl View<'_> {
             self.observed.nodes.iter().filter(|(id, _)| !matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)));
         tagged.all(|(_, existing)| {
             let role = match &existing.node {
-                Node::Listener(listener) => self.serves(listener),
+                Node::Listener(listener) => self.role(listener),
                 Node::TargetGroup(group) => Some(group.role),
                 _ => None,
             };
@@ -169,7 +169,14 @@ impl View<'_> {
         })
     }
 
-    /// The role that a listener plays by what it does.
+    /// The role that a listener should have: the one that it plays, where listeners have the roles of their groups.
+    fn role(&self, listener: &Listener) -> Option<&'static str> {
+        let is_a_listeners = |role: &&str| self.observed.listeners().any(|(_, other)| other.role == *role);
+        let own = Some(listener.role).filter(|role| !role.is_empty());
+        self.serves(listener).filter(is_a_listeners).or(own)
+    }
+
+    /// The role of what a listener does.
     fn serves(&self, listener: &Listener) -> Option<&'static str> {
         match &listener.action {
             Action::RedirectToHttps(_) => Some(REDIRECT),
