@@ -22,7 +22,8 @@ pub(crate) use crate::resource::outputs::health_check;
 /// nothing.
 pub(crate) fn state(base: &Value, observed: &Observed, applied: Option<&Applied>) -> Value {
     let mut state = base.clone().unknown_as_null();
-    let common = outputs::View { base, observed, applied };
+    let roles = Role::ALL.map(Role::name);
+    let common = outputs::View { base, observed, applied, shared_roles: &roles };
     let view = View { base, observed };
     common.balancer(&mut state);
     view.balancer(&mut state);

@@ -23,7 +23,7 @@ use crate::stack::{Action, Existing, Listener, Node, NodeId, Observed, Ref, Rule
 /// nothing.
 pub(crate) fn state(base: &Value, observed: &Observed, applied: Option<&Applied>) -> Value {
     let mut state = base.clone().unknown_as_null();
-    let common = outputs::View { base, observed, applied };
+    let common = outputs::View { base, observed, applied, shared_roles: &[] };
     common.balancer(&mut state);
     if let Some(balancer) = observed.balancer(&NodeId::LoadBalancer) {
         state.put("idle_timeout", number(&balancer.attributes, "idle_timeout.timeout_seconds"));
@@ -121,8 +121,11 @@ fn put_cache(state: &mut Value, observed: &Observed) {
         .as_ref()
         .and_then(|id| observed.cache(id).map(|cache| (id, cache)))
         .or_else(|| observed.all_caches().next());
-    state.put("cache_arn", found.and_then(|(id, _)| observed.id(id)));
-    let endpoint = found.and_then(|(id, _)| observed.caches.get(id)).and_then(|facts| facts.endpoint.as_ref());
+    // One that is left of a replacement shows in its place, so that the next plan has something to do.
+    let left = observed.all_caches().find(|(id, _)| found.is_some_and(|(found, _)| found != *id));
+    let shown = left.or(found).map(|(id, _)| id);
+    state.put("cache_arn", shown.and_then(|id| observed.id(id)));
+    let endpoint = shown.and_then(|id| observed.caches.get(id)).and_then(|facts| facts.endpoint.as_ref());
     state.put("cache_endpoint", endpoint.map(|(host, port)| format!("{host}:{port}")));
     let Some((_, there)) = found else { return };
     let mut cache = state.get("cache").clone();
@@ -135,6 +138,13 @@ fn put_cache(state: &mut Value, observed: &Observed) {
     cache.put("transit_encryption", there.transit_encryption);
     cache.put("at_rest_encryption", there.at_rest_encryption);
     state.put("cache", cache);
+    let subnets = observed.subnet_groups().next().map(|(_, group)| &group.subnet_ids);
+    let wanted = state.get("node_subnet_ids").clone();
+    if let (Some(subnets), Some(wanted)) = (subnets, wanted.as_list()) {
+        // Those that the cache does not know yet are still to be added.
+        let known = wanted.iter().filter_map(Value::as_str).filter(|id| subnets.contains(*id));
+        state.put("node_subnet_ids", Value::set(known));
+    }
 }
 
 /// The nodes. An argument about all of them keeps its last value where they differ.

@@ -58,6 +58,8 @@ pub(crate) struct View<'a> {
     pub(crate) base: &'a Value,
     pub(crate) observed: &'a Observed,
     pub(crate) applied: Option<&'a Applied>,
+    /// The roles that a listener shares with the target group that it forwards to.
+    pub(crate) shared_roles: &'a [&'static str],
 }
 
 impl View<'_> {
@@ -159,7 +161,7 @@ impl View<'_> {
             self.observed.nodes.iter().filter(|(id, _)| !matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)));
         tagged.all(|(_, existing)| {
             let role = match &existing.node {
-                Node::Listener(listener) => self.role(listener),
+                Node::Listener(listener) => self.plays(listener),
                 Node::TargetGroup(group) => Some(group.role),
                 _ => None,
             };
@@ -169,21 +171,14 @@ impl View<'_> {
         })
     }
 
-    /// The role that a listener should have: the one that it plays, where listeners have the roles of their groups.
-    fn role(&self, listener: &Listener) -> Option<&'static str> {
-        let is_a_listeners = |role: &&str| self.observed.listeners().any(|(_, other)| other.role == *role);
-        let own = Some(listener.role).filter(|role| !role.is_empty());
-        self.serves(listener).filter(is_a_listeners).or(own)
-    }
-
     /// The role of what a listener does.
-    fn serves(&self, listener: &Listener) -> Option<&'static str> {
+    fn plays(&self, listener: &Listener) -> Option<&'static str> {
         match &listener.action {
             Action::RedirectToHttps(_) => Some(REDIRECT),
             Action::Forward(weights) if weights.len() == 1 => {
                 let group = weights.keys().next()?;
                 let (_, group) = self.observed.target_groups().find(|(id, _)| *group == Ref::Of((*id).clone()))?;
-                Some(group.role)
+                self.shared_roles.contains(&group.role).then_some(group.role)
             }
             _ => None,
         }

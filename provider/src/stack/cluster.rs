@@ -88,6 +88,8 @@ impl Start {
 /// What AWS alone says of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InstanceFacts {
+    /// Whether it is still starting.
+    pub(crate) starting: bool,
     pub(crate) availability_zone: String,
     pub(crate) private_ip: Option<String>,
 }

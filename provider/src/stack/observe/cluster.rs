@@ -67,6 +67,7 @@ impl Sorter<'_> {
             }
             if self.claim(id.clone(), &info.instance.id, &info.tags, Node::Instance(instance), false) {
                 let facts = InstanceFacts {
+                    starting: info.instance.state == "pending",
                     availability_zone: info.instance.availability_zone.clone(),
                     private_ip: info.instance.private_ip.clone(),
                 };

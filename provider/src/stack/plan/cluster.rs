@@ -76,9 +76,12 @@ impl<'a> Planner<'a> {
         self.creations.insert(id.clone(), step);
     }
 
-    /// Whether instances are replaced within a target group that stays.
+    /// Whether instances are replaced within a target group that stays: it is there, and traffic does not go to another
+    /// one yet.
     fn rolls(&self) -> bool {
+        let wanted = |id: &NodeId| self.desired.target_group(id).is_some();
         self.desired.target_groups().all(|(id, _)| self.observed.target_group(id).is_some())
+            && !self.observed.target_groups().any(|(id, _)| !wanted(id) && self.serves(id))
     }
 
     /// The instances that are there and not wanted.
@@ -90,6 +93,10 @@ impl<'a> Planner<'a> {
     /// Launches what is missing, but for those that replace others one at a time.
     pub(super) fn launch_missing(&mut self) {
         for (id, wanted) in self.desired.all_instances() {
+            if self.observed.instances.get(id).is_some_and(|facts| facts.starting) {
+                let running = self.push(id, Change::WaitRunning, BTreeSet::new(), "it is starting");
+                self.creations.insert(id.clone(), running);
+            }
             let replaces = self.surplus().any(|(_, old)| old.slot == wanted.slot);
             if self.observed.nodes.contains_key(id) || replaces && self.rolls() {
                 continue;

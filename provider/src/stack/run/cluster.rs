@@ -159,6 +159,7 @@ impl Run<'_> {
         };
         match info.state.as_str() {
             "running" => Ok(Output::Instance(InstanceFacts {
+                starting: false,
                 availability_zone: info.availability_zone,
                 private_ip: info.private_ip,
             })),

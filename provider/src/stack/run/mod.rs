@@ -270,7 +270,7 @@ impl Run<'_> {
                 Change::CreateListener(_) | Change::ModifyListener(_) | Change::AddCertificates(_),
                 "UnsupportedCertificate" | "CertificateNotFound",
             ) if self.certificates_issued().await => Some(SETTLING),
-            (Change::RegisterTargets(targets), "InvalidTarget") if self.starting(targets).await => Some(Duration::MAX),
+            (Change::RegisterTargets(targets), "InvalidTarget") => self.starting(targets).await,
             (Change::SetLoadBalancerAttributes(changed), "InvalidConfigurationRequest")
                 if changed.keys().any(|key| key.contains("_logs.")) =>
             {

@@ -1,11 +1,15 @@
 //! Registrations: waiting for targets to serve, and for their connections to end.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{Run, StepError};
 use crate::aws::TargetHealth;
 use crate::stack::Ref;
 use crate::stack::effect::Output;
+
+/// How long an instance that runs may be refused as one that does not yet.
+const STARTED: Duration = Duration::from_secs(10);
 
 impl Run<'_> {
     /// Looks whether these targets are healthy.
@@ -46,11 +50,16 @@ impl Run<'_> {
         self.observed.target_group(&self.step.node).map_or(0, |group| group.port)
     }
 
-    /// Whether an instance among the targets is still starting, so that AWS will take it soon.
-    pub(super) async fn starting(&self, targets: &BTreeSet<Ref>) -> bool {
-        let Ok(ids) = self.ids(targets) else { return false };
-        let found = self.aws().instances(&ids).await.unwrap_or_default();
-        found.iter().any(|instance| instance.state == "pending")
+    /// For how long instances that were refused may still become targets: one that is starting will, and one that runs
+    /// by now may have been starting when it was refused.
+    pub(super) async fn starting(&self, targets: &BTreeSet<Ref>) -> Option<Duration> {
+        let ids = self.ids(targets).ok()?;
+        let found = self.aws().instances(&ids).await.ok()?;
+        if found.iter().any(|instance| instance.state == "pending") {
+            return Some(Duration::MAX);
+        }
+        let running = found.len() == ids.len() && found.iter().all(|instance| instance.state == "running");
+        running.then_some(STARTED)
     }
 }
 
