@@ -37,9 +37,11 @@ def release_interfaces(backend: EC2Backend, balancer: Any) -> None:
 
 
 def drop_released(backend: EC2Backend) -> None:
+    """Those of load balancers that are gone for long enough, and those of terminated instances."""
     for interface in list(backend.enis.values()):
         gone_at = getattr(interface, "gone_at", None)
-        if gone_at is not None and time.monotonic() >= gone_at:
+        released = gone_at is not None and time.monotonic() >= gone_at
+        if released or interface.instance and interface.instance.state == "terminated":
             del backend.enis[interface.id]
 
 
@@ -65,7 +67,6 @@ def delete_security_group(original: Any, self: EC2Backend, arguments: dict[str, 
     carried = any(
         group_id in [group.id for group in interface.group_set]
         for interface in self.enis.values()
-        if not (interface.instance and interface.instance.state == "terminated")
     )
     named = any(
         rule.source_group and rule.source_group.get("GroupId") == group_id
