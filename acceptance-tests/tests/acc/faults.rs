@@ -185,3 +185,46 @@ fn a_provider_may_be_killed_at_any_call_and_nothing_is_lost() {
 fn terraform_may_be_interrupted_at_any_call_and_nothing_is_lost() {
     hit_every_call(interrupts);
 }
+
+/// AWS does what each kind of changing call asks for, and the answer to the first of them is lost.
+#[test]
+fn lost_answers_are_made_up_for() {
+    with_each_cli(|aws, workspace| {
+        let before = stack::inventory(aws);
+        let arguments = format!("dns_record = {{ zone_id = {} }}\nidle_timeout =", json!(aws.seed().zone_id));
+        let configuration = |idle_timeout: u16| stack::https(aws.seed(), &format!("{arguments} {idle_timeout}"));
+        let mut lost = 0;
+        for (text, command) in [
+            (configuration(60), ["apply", "-no-color", "-auto-approve"]),
+            (configuration(90), ["apply", "-no-color", "-auto-approve"]),
+            (configuration(90), ["destroy", "-no-color", "-auto-approve"]),
+        ] {
+            workspace.write("main.tf", &text);
+            for action in [
+                "CreateSecurityGroup",
+                "AuthorizeSecurityGroupIngress",
+                "RevokeSecurityGroupEgress",
+                "CreateTargetGroup",
+                "ModifyTargetGroupAttributes",
+                "RegisterTargets",
+                "CreateLoadBalancer",
+                "ModifyLoadBalancerAttributes",
+                "CreateListener",
+                "ChangeResourceRecordSets",
+                "RemoveTags",
+                "DeleteTags",
+                "DeleteLoadBalancer",
+                "DeleteTargetGroup",
+                "DeleteSecurityGroup",
+            ] {
+                aws.proxy().inject(Rule::on(action, Fault::LoseResponse));
+            }
+            aws.proxy().clear_calls();
+            workspace.run(command).expect_success();
+            lost += aws.proxy().calls().iter().filter(|call| call.reached_aws && call.status.is_none()).count();
+            aws.proxy().clear_faults();
+        }
+        assert_eq!(lost, 17, "every action once, two of them in two commands");
+        assert_eq!(stack::inventory(aws), before);
+    });
+}

@@ -100,7 +100,7 @@ pub(super) async fn read(
     let state = known(answer.state.unwrap_or_default(), &r#type, &mut diagnostics);
     Ok(read_resource::Response {
         new_state: Some(convert::encode(&state, &r#type)?),
-        new_identity: identity(resource, &state, &mut diagnostics),
+        new_identity: identity(resource, &state, false, &mut diagnostics),
         private: answer.private,
         diagnostics: convert::diagnostics(diagnostics),
         ..Default::default()
@@ -116,13 +116,13 @@ pub(super) async fn plan(
     let r#type = resource.schema().r#type();
     let prior = convert::decode_object(request.prior_state.as_ref(), &r#type, "prior state")?;
     let config = convert::decode_object(request.config.as_ref(), &r#type, "configuration")?;
-    let destroy = config.is_none();
+    let (destroy, creates) = (config.is_none(), prior.is_none());
     let answer = resource.plan(PlanRequest { prior, config, private: request.prior_private, stop }).await;
     let mut diagnostics = answer.diagnostics;
     let planned = if destroy { Value::Null } else { answer.planned.unwrap_or_default() };
     Ok(plan_resource_change::Response {
         planned_state: Some(convert::encode(&planned, &r#type)?),
-        planned_identity: identity(resource, &planned, &mut diagnostics),
+        planned_identity: identity(resource, &planned, creates, &mut diagnostics),
         requires_replace: answer.requires_replace.iter().map(convert::path).collect(),
         planned_private: answer.private,
         diagnostics: convert::diagnostics(diagnostics),
@@ -150,7 +150,7 @@ pub(super) async fn apply(
     let state = known(answer.state.unwrap_or_default(), &r#type, &mut diagnostics);
     Ok(apply_resource_change::Response {
         new_state: Some(convert::encode_salvaging(&state, &r#type, &mut diagnostics)),
-        new_identity: identity(resource, &state, &mut diagnostics),
+        new_identity: identity(resource, &state, false, &mut diagnostics),
         private: answer.private,
         diagnostics: convert::diagnostics(diagnostics),
         ..Default::default()
@@ -221,7 +221,7 @@ fn taken_over(resource: &dyn Resource, object: Imported) -> Result<TakenOver, Di
     Ok(TakenOver {
         state: convert::encode(&state, &r#type)?,
         private: object.private,
-        identity: identity(resource, &state, &mut diagnostics),
+        identity: identity(resource, &state, false, &mut diagnostics),
         diagnostics: convert::diagnostics(diagnostics),
     })
 }
@@ -235,6 +235,7 @@ fn identity_data(identity: wire::DynamicValue) -> wire::ResourceIdentityData {
 fn identity(
     resource: &dyn Resource,
     state: &Value,
+    is_new: bool,
     diagnostics: &mut Diagnostics,
 ) -> Option<wire::ResourceIdentityData> {
     let schema = resource.identity_schema()?;
@@ -248,8 +249,8 @@ fn identity(
         );
         return None;
     };
-    // Core takes an identity that is not known only in the plan of an object that is not known either.
-    let identity = identity.filter(|identity| identity.is_wholly_known() || !state.is_wholly_known())?;
+    // Core takes an identity that is not known only in the plan of an object that is to be made.
+    let identity = identity.filter(|identity| identity.is_wholly_known() || is_new && !state.is_wholly_known())?;
     match convert::encode(&identity, &schema.r#type()) {
         Ok(data) => Some(identity_data(data)),
         Err(misfit) => {

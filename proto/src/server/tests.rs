@@ -83,7 +83,8 @@ impl Resource for Thing {
         let mut planned = request.config.map(|config| self.schema.with_defaults(&config));
         if let Some(planned) = &mut planned {
             assert_ne!(planned.get("name").as_str(), Some("panic"));
-            planned.put("id", request.prior.map_or(Value::Unknown, |prior| prior.get("id").clone()));
+            let last = request.prior.map(|prior| prior.get("id").clone());
+            planned.put("id", last.filter(|id| !id.is_null()).unwrap_or(Value::Unknown));
         }
         let requires_replace = vec![Path::of("name")];
         PlanResponse { planned, requires_replace, private: request.private, diagnostics: Diagnostics::new() }
@@ -410,6 +411,10 @@ async fn every_answer_with_an_object_has_its_identity() {
     let updated = plan(&server, plan_of(&thing("a"), &thing("b"))).await;
     assert_eq!(identified(updated.planned_identity.as_ref()), Value::from("id of a"));
     assert_eq!(updated.requires_replace, [convert::path(&Path::of("name"))]);
+    let mut lost = thing("a");
+    lost.put("id", Value::Null);
+    let completed = plan(&server, plan_of(&lost, &thing("b"))).await;
+    assert_eq!(completed.planned_identity, None, "core takes no unknown identity of what is there already");
     let applied = apply(&server, apply_of(&Value::Null, &thing("a"))).await;
     assert_eq!(identified(applied.new_identity.as_ref()), Value::from("id of a"));
 

@@ -39,6 +39,7 @@ use crate::resource::private::{Applied, Private};
 use crate::resource::{Common, Composite, Managed, Preflight};
 use crate::settings::Preflight as Mode;
 use crate::stack::observe::Roles;
+use crate::stack::ownership;
 use crate::stack::{Desired, Observed};
 use config::{Config, Role};
 use desired::{AlbRoles, LOAD_BALANCER};
@@ -52,6 +53,7 @@ pub(crate) type Alb = Managed<CodestreamAlb>;
 #[async_trait]
 impl Composite for CodestreamAlb {
     const TYPE_NAME: &'static str = "codestream_alb";
+    const OWN_TAGS: usize = ownership::COUNT;
 
     fn schema() -> &'static Schema {
         schema::schema()

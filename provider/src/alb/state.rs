@@ -47,16 +47,15 @@ struct View<'a> {
 impl View<'_> {
     fn balancer(&self, state: &mut Value) {
         let id = NodeId::LoadBalancer;
-        // What is left of rules or records that were to go shows as an argument still set.
-        let left = self.observed.nodes.keys().find_map(|id| match id {
+        // What is left of rules that were to go shows as an argument still set, and rules that are not as they should be
+        // as one that is neither set nor not.
+        let group = self.observed.nodes.keys().find_map(|id| match id {
             NodeId::RulesIn(group) => Some(group.as_str()),
             _ => None,
         });
-        if state.get("instance_security_group_id").is_null() {
-            state.put("instance_security_group_id", left);
-        } else if state.get("instance_security_group_id").as_str().is_some_and(|group| !self.is_let_in(group)) {
-            state.put("instance_security_group_id", Value::Null);
-        }
+        let shown = group
+            .map(|group| if self.is_let_in(group) { group.to_owned() } else { format!("{group}, with other rules") });
+        state.put("instance_security_group_id", shown);
         let Some(balancer) = self.observed.balancer(&id) else { return };
         if !self.base.get("security_group_ids").is_null() {
             state.put("security_group_ids", Value::set(balancer.security_groups.iter().map(ToString::to_string)));
@@ -119,22 +118,24 @@ impl View<'_> {
 
     /// Whether the instances' own group lets the load balancer in on every target port, and on no other.
     fn is_let_in(&self, group: &str) -> bool {
-        let there: BTreeSet<(i64, Ref)> =
+        let there: BTreeSet<(&str, i64, i64, Ref)> =
             match self.observed.nodes.get(&NodeId::RulesIn(group.to_owned())).map(|existing| &existing.node) {
                 Some(Node::RulesIn(rules)) => rules
                     .iter()
                     .filter_map(|rule| match &rule.source {
-                        Source::Group(group) => Some((rule.from_port, group.clone())),
+                        Source::Group(group) => {
+                            Some((rule.protocol.as_str(), rule.from_port, rule.to_port, group.clone()))
+                        }
                         _ => None,
                     })
                     .collect(),
                 _ => BTreeSet::new(),
             };
         let sources = self.observed.balancer(&NodeId::LoadBalancer).map(|balancer| balancer.security_groups.clone());
-        let needed = self
-            .observed
-            .target_groups()
-            .flat_map(|(_, group)| sources.iter().flatten().map(|source| (i64::from(group.port), source.clone())));
+        let needed = self.observed.target_groups().flat_map(|(_, group)| {
+            let port = i64::from(group.port);
+            sources.iter().flatten().map(move |source| ("tcp", port, port, source.clone()))
+        });
         there == needed.collect()
     }
 

@@ -385,6 +385,19 @@ pub(crate) struct RouteTableInfo {
     pub routes: Vec<RouteInfo>,
 }
 
+impl RouteTableInfo {
+    /// The table of a subnet: its own, else the VPC's main one.
+    pub(crate) fn of<'a>(subnet_id: &str, tables: &'a [Self]) -> Option<&'a Self> {
+        let own = tables.iter().find(|table| table.subnet_ids.contains(subnet_id));
+        own.or_else(|| tables.iter().find(|table| table.main))
+    }
+
+    /// Whether it has a route to an internet gateway.
+    pub(crate) fn is_public(&self) -> bool {
+        self.routes.iter().any(|route| route.target.starts_with("igw-"))
+    }
+}
+
 /// A VPC's address blocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct VpcInfo {

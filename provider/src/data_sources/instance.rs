@@ -104,15 +104,8 @@ async fn look_up(aws: &dyn Aws, id: &str) -> aws::Result<Option<Value>> {
     ])))
 }
 
-/// The route table of a subnet: its own, else the VPC's main one.
-fn route_table<'a>(subnet_id: &str, tables: &'a [RouteTableInfo]) -> Option<&'a RouteTableInfo> {
-    let own = tables.iter().find(|table| table.subnet_ids.contains(subnet_id));
-    own.or_else(|| tables.iter().find(|table| table.main))
-}
-
 fn is_public(subnet: &SubnetInfo, tables: &[RouteTableInfo]) -> bool {
-    route_table(&subnet.id, tables)
-        .is_some_and(|table| table.routes.iter().any(|route| route.target.starts_with("igw-")))
+    RouteTableInfo::of(&subnet.id, tables).is_some_and(RouteTableInfo::is_public)
 }
 
 /// The public subnets, one for each zone, those of `home` first.
@@ -136,7 +129,8 @@ async fn egress_addresses(
     instance: &InstanceInfo,
     tables: &[RouteTableInfo],
 ) -> aws::Result<BTreeSet<String>> {
-    let routes = route_table(&instance.subnet_id, tables).map(|table| table.routes.as_slice()).unwrap_or_default();
+    let routes =
+        RouteTableInfo::of(&instance.subnet_id, tables).map(|table| table.routes.as_slice()).unwrap_or_default();
     let gateway = routes.iter().find(|route| route.destination == "0.0.0.0/0").map(|route| route.target.as_str());
     match gateway {
         Some(nat) if nat.starts_with("nat-") => aws.nat_gateway_addresses(nat).await,

@@ -52,6 +52,7 @@ pub(crate) type Cluster = Managed<DeepstreamCluster>;
 #[async_trait]
 impl Composite for DeepstreamCluster {
     const TYPE_NAME: &'static str = "codestream_deepstream_cluster";
+    const OWN_TAGS: usize = validate::OWN_TAGS;
 
     fn schema() -> &'static Schema {
         schema::schema()

@@ -18,6 +18,9 @@ use crate::stack::ownership;
 
 /// The tags that a node has beside those that say whose it is: its name, and what it is made of.
 const NODE_TAGS: usize = 2;
+
+/// How many tags a cluster needs of an object for itself.
+pub(crate) const OWN_TAGS: usize = ownership::COUNT + NODE_TAGS;
 /// How often deepstream's clients say that they are there, in seconds, unless they are told otherwise.
 const CLIENT_HEARTBEAT: i64 = 30;
 /// What a host name in front of Redis may become longer by when the cache is made.
@@ -51,7 +54,7 @@ pub(crate) fn validate(config: &Value) -> Diagnostics {
     }
     rules::stickiness(config.get("stickiness"), &Path::of("stickiness"), &mut found);
     rules::dns_record(config, &mut found);
-    found.extend(tags::validate(config.get("tags"), &Path::of("tags"), ownership::COUNT + NODE_TAGS));
+    found.extend(tags::validate(config.get("tags"), &Path::of("tags"), OWN_TAGS));
     found
 }
 

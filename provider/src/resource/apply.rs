@@ -107,6 +107,7 @@ pub(super) async fn delete<C: Composite>(
     let owner = owner_of::<C>(aws.as_ref(), prior, &private).await.map_err(failed)?;
     let found =
         find_known::<C>(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, None).await.map_err(failed)?;
+    refuse_taken(&Desired::default(), &found, name)?;
     let protected = found.observed.balancer(&NodeId::LoadBalancer).is_some_and(|balancer| {
         balancer.attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true")
     });

@@ -75,11 +75,10 @@ pub(crate) async fn find_known<C: Composite>(
         security_groups: roles.security_groups(),
         tagged_security_groups: changing,
         records: Vec::new(),
-        rules_in: state
-            .get("instance_security_group_id")
-            .as_str()
-            .map(str::to_owned)
-            .or_else(|| private.rules_in.clone()),
+        rules_in: private
+            .rules_in
+            .clone()
+            .or_else(|| state.get("instance_security_group_id").as_str().map(str::to_owned)),
         rules_description: roles.rules_description(),
         dns_name: private.dns_name.clone(),
         vpc: vpc(state, private),

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::private::Private;
-use super::{Composite, LOAD_BALANCER, Preflight, REPLACING, apply, find, outputs, take_over};
+use super::{Composite, LOAD_BALANCER, Preflight, REPLACING, apply, find, outputs, tags, take_over};
 use crate::aws::{Aws, LoadBalancerKey, Tags};
 use crate::diagnose;
 use crate::settings::{Preflight as Mode, Settings, Shared};
@@ -167,6 +167,10 @@ impl<C: Composite> Resource for Managed<C> {
 
     async fn read(&self, request: ReadRequest) -> ReadResponse {
         self.expected.send_modify(|reads| *reads = reads.saturating_sub(1));
+        if self.settings.get().aws.is_none() {
+            // Something in the provider block is not known yet. As long as that lasts, so does what is known.
+            return ReadResponse { state: Some(request.state), private: request.private, ..ReadResponse::default() };
+        }
         // Those that have not come by then are not waited for any longer.
         let _ = timeout(COMPANY, self.expected.subscribe().wait_for(|reads| *reads == 0)).await;
         match self.refreshed(&request).await {
@@ -200,6 +204,8 @@ impl<C: Composite> Resource for Managed<C> {
             refuse_protected(prior.as_ref(), "replaced")
         };
         diagnostics.extend(foreign);
+        // Each half was checked by itself; together they may be too many.
+        diagnostics.extend(tags::validate(&tags_all, &Path::of("tags"), C::OWN_TAGS));
         PlanResponse { planned: Some(planned), requires_replace, private, diagnostics }
     }
 

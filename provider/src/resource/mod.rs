@@ -84,6 +84,9 @@ pub(crate) trait Composite: Send + Sync + 'static {
     /// The type's name, in ownership tags as well.
     const TYPE_NAME: &'static str;
 
+    /// How many tags it needs of an object for itself.
+    const OWN_TAGS: usize;
+
     /// The attributes.
     fn schema() -> &'static Schema;
 

@@ -9,6 +9,8 @@ use tfplugin::value::Value;
 
 use super::DEFAULT_ATTEMPTS;
 use crate::duration::parse_go_duration;
+use crate::resource::tags;
+use crate::stack::ownership;
 
 /// The services that can have an endpoint of their own.
 const SERVICES: [&str; 7] = ["elbv2", "ec2", "acm", "elasticache", "route53", "ssm", "sts"];
@@ -47,6 +49,7 @@ pub(crate) fn validate(config: &Value) -> Diagnostics {
             );
         }
     }
+    found.extend(tags::validate(config.get("default_tags"), &Path::of("default_tags"), ownership::COUNT));
     found
 }
 
@@ -237,6 +240,10 @@ mod tests {
         ] {
             let found = schema().validate(&config);
             assert!(found.has_errors() && says(&found, path), "{path}: {found:?}");
+        }
+        for key in ["codestream:team", "aws:team"] {
+            let found = validate(&block([("default_tags", block([(key, "x".into())]))]));
+            assert!(found.has_errors() && says(&found, "default_tags"), "{key}: {found:?}");
         }
         let fine = block([
             (

@@ -661,6 +661,11 @@ impl Sorter<'_> {
             .map(|(node, existing)| (existing.id.clone(), node.clone()))
             .collect();
         let description = &self.sought.rules_description;
+        let ports: BTreeSet<i64> = self.answers.groups.iter().map(|group| i64::from(group.port)).collect();
+        // A rule for the load balancer that is not about a target port is its maker's own business.
+        let is_ours = |rule: &Rule| {
+            rule.description == *description || rule.from_port == rule.to_port && ports.contains(&rule.from_port)
+        };
         let resolve = |reference: &Ref| match reference {
             Ref::Known(id) => ids.get(id).map_or_else(|| reference.clone(), |node| Ref::Of(node.clone())),
             Ref::Of(_) => reference.clone(),
@@ -682,7 +687,7 @@ impl Sorter<'_> {
                 Node::RulesIn(rules) => {
                     *rules = resolve_rules(rules);
                     rules.retain(|rule| match &rule.source {
-                        Source::Group(Ref::Of(_)) => true,
+                        Source::Group(Ref::Of(_)) => is_ours(rule),
                         Source::Group(Ref::Known(_)) => rule.description == *description,
                         _ => false,
                     });

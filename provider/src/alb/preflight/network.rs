@@ -131,11 +131,8 @@ fn judge_zones(change: &Change<'_>, subnets: &[SubnetInfo], found: &mut Diagnost
 /// Clients reach a public load balancer only where its subnets have a route to an internet gateway.
 fn judge_routes(change: &Change<'_>, subnets: &[SubnetInfo], tables: &[RouteTableInfo], found: &mut Diagnostics) {
     let added = change.added("subnet_ids");
-    let is_private = |subnet: &&SubnetInfo| {
-        let own = tables.iter().find(|table| table.subnet_ids.contains(&subnet.id));
-        let table = own.or_else(|| tables.iter().find(|table| table.main));
-        table.is_some_and(|table| !table.routes.iter().any(|route| route.target.starts_with("igw-")))
-    };
+    let is_private =
+        |subnet: &&SubnetInfo| RouteTableInfo::of(&subnet.id, tables).is_some_and(|table| !table.is_public());
     let private = subnets.iter().filter(|subnet| added.contains(&subnet.id)).filter(is_private);
     let private: Vec<&str> = private.map(|subnet| subnet.id.as_str()).collect();
     if !private.is_empty() {

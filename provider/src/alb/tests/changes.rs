@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use tfplugin::provider::Stop;
+use tfplugin::provider::{ReadRequest, Resource, Stop};
 use tokio::time::{Instant, sleep};
 
 use super::core::Core;
@@ -12,8 +12,10 @@ use super::{
     STACK, built, change, changes_of_service, changes_of_settings, changing_calls, configuration, difference, full,
     http, https, hurry, inhabited, operation, outage, picture, settle,
 };
+use crate::alb::Alb;
 use crate::aws::fake::{FakeAws, Fault, Rule, Verdict, cert_arn};
 use crate::aws::{LoadBalancerState, Peer, Tags};
+use crate::settings::Shared;
 
 /// A change that needs another target group for the API.
 fn other_port() -> Json {
@@ -307,6 +309,15 @@ async fn a_replacement_that_others_rules_use_is_refused_by_name() {
     let destroyed = core.apply(None).await;
     destroyed.succeeded();
     assert!(has(&destroyed.warnings(), &[&rule_arn]), "{:?}", destroyed.warnings());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_before_the_provider_block_is_known_keeps_what_is_known() {
+    let core = built(&http()).await;
+    let request = ReadRequest { state: core.state().clone(), private: b"kept".to_vec(), stop: Stop::new() };
+    let answer = Alb::new(Shared::default()).read(request).await;
+    assert_eq!((answer.state.as_ref(), answer.private.as_slice()), (Some(core.state()), &b"kept"[..]));
+    assert!(answer.diagnostics.is_empty(), "{:?}", answer.diagnostics);
 }
 
 #[tokio::test(start_paused = true)]

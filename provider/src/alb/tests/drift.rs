@@ -290,6 +290,11 @@ fn of_the_rest() -> Vec<Mutation> {
         mutation("a security group's tag", "tags", |state| {
             security_group(state).tags.insert("team".to_owned(), "two".to_owned());
         }),
+        mutation("the instances wide open to the load balancer", "instance_security_group_id", |state| {
+            let hosts = state.security_groups.get_mut("sg-hosts").unwrap();
+            let (rule, _) = hosts.rules.values_mut().find(|(rule, _)| rule.from_port == 443).unwrap();
+            rule.to_port = 60000;
+        }),
         mutation("the instances shut", "", |state| {
             let hosts = state.security_groups.get_mut("sg-hosts").unwrap();
             hosts.rules.retain(|_, (rule, _)| rule.direction == Direction::Egress);

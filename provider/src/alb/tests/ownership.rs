@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::core::{Applied, Core};
 use super::{STACK, built, change, changing_calls, configuration, difference, full, http, inhabited, picture, settle};
 use crate::aws::fake::{FakeAws, Fault};
-use crate::aws::{Aws, NewLoadBalancer, NewSecurityGroup, Tags};
+use crate::aws::{Aws, Direction, NewLoadBalancer, NewSecurityGroup, Peer, RuleSettings, Tags};
 
 /// Dies at the n-th call of a create of this configuration, and forgets it as core does.
 async fn killed(aws: &FakeAws, config: &Json, call: usize) {
@@ -104,6 +104,31 @@ async fn a_finished_stack_of_the_same_name_is_left_alone_and_can_be_imported() {
     settle().await;
     assert_eq!(second.changes(&configuration(&full())).await, Vec::<String>::new());
     assert_eq!(picture(&first), before, "an import of what is as configured changes nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_of_others_for_the_load_balancer_is_no_drift_and_stays() {
+    let mut core = built(&full()).await;
+    let rule = {
+        let mut state = core.aws.state();
+        let ours = state.security_groups.iter().find(|(_, group)| group.name == "web-load-balancer").unwrap().0.clone();
+        let rule = RuleSettings {
+            direction: Direction::Ingress,
+            protocol: "tcp".to_owned(),
+            from_port: 9090,
+            to_port: 9090,
+            peer: Peer::Group(ours),
+            description: "Metrics".to_owned(),
+        };
+        let hosts = state.security_groups.get_mut("sg-hosts").unwrap();
+        hosts.rules.insert("sgr-metrics".to_owned(), (rule.clone(), Tags::new()));
+        rule
+    };
+    assert_eq!(core.changes(&configuration(&full())).await, Vec::<String>::new());
+    let busier = configuration(&change(full(), &json!({"idle_timeout": 90})));
+    core.apply(Some(&busier)).await.succeeded();
+    let state = core.aws.state();
+    assert!(state.security_groups["sg-hosts"].rules.values().any(|(there, _)| *there == rule));
 }
 
 #[tokio::test(start_paused = true)]

@@ -111,7 +111,9 @@ pub(super) fn rule_info(of: &Rule) -> ListenerRuleInfo {
 fn action_info(actions: &[Action]) -> ActionInfo {
     if let [action] = actions {
         match (action.r#type(), action.redirect_config()) {
-            (Some(ActionTypeEnum::Forward), _) => return ActionInfo::Forward(forward_groups(action)),
+            (Some(ActionTypeEnum::Forward), _) if !keeps_clients(action) => {
+                return ActionInfo::Forward(forward_groups(action));
+            }
             (Some(ActionTypeEnum::Redirect), Some(redirect)) if keeps_the_url(redirect) => {
                 return ActionInfo::Redirect {
                     protocol: redirect.protocol().unwrap_or("#{protocol}").to_owned(),
@@ -124,6 +126,12 @@ fn action_info(actions: &[Action]) -> ActionInfo {
     }
     let types: Vec<&str> = actions.iter().filter_map(|action| action.r#type()).map(ActionTypeEnum::as_str).collect();
     ActionInfo::Other(types.join("+"))
+}
+
+/// Whether it sends a client to the same target group each time.
+fn keeps_clients(action: &Action) -> bool {
+    let stickiness = action.forward_config().and_then(ForwardActionConfig::target_group_stickiness_config);
+    stickiness.is_some_and(|stickiness| stickiness.enabled() == Some(true))
 }
 
 fn keeps_the_url(redirect: &RedirectActionConfig) -> bool {
@@ -173,7 +181,7 @@ pub(super) fn tags_of(tags: &[Tag]) -> Tags {
 mod tests {
     use super::*;
 
-    use aws_sdk_elasticloadbalancingv2::types::Certificate;
+    use aws_sdk_elasticloadbalancingv2::types::{Certificate, TargetGroupStickinessConfig};
 
     fn forward() -> aws_sdk_elasticloadbalancingv2::types::builders::ActionBuilder {
         Action::builder().r#type(ActionTypeEnum::Forward)
@@ -216,6 +224,14 @@ mod tests {
         let config = RedirectActionConfig::builder().protocol("HTTPS").port("443").path("/elsewhere");
         let elsewhere = Action::builder().r#type(ActionTypeEnum::Redirect).redirect_config(config.build()).build();
         assert_eq!(action_info(&[elsewhere]), ActionInfo::Other("redirect".to_owned()));
+    }
+
+    #[test]
+    fn a_forward_that_keeps_clients_is_not_taken_for_a_plain_one() {
+        let sticky = TargetGroupStickinessConfig::builder().enabled(true).duration_seconds(60).build();
+        let config = ForwardActionConfig::builder().target_group_stickiness_config(sticky).build();
+        let action = forward().target_group_arn("a").forward_config(config).build();
+        assert_eq!(action_info(&[action]), ActionInfo::Other("forward".to_owned()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! first one would have.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::thread;
@@ -163,7 +164,6 @@ pub(crate) fn unlike(expected: &str, found: &str) -> Vec<String> {
 }
 
 /// Tries every fault at every call of these operations, and says how many cases that were.
-#[allow(clippy::print_stderr, reason = "the number of cases is a result of the test")]
 pub(crate) fn try_all<S: Subject>(operations: &[Operation]) {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let shares: Vec<Share> = thread::scope(|scope| {
@@ -174,7 +174,8 @@ pub(crate) fn try_all<S: Subject>(operations: &[Operation]) {
     });
     let cases: usize = shares.iter().map(|share| share.cases).sum();
     let failed: Vec<String> = shares.into_iter().flat_map(|share| share.failed).collect();
-    eprintln!("{cases} cases of {} operations", operations.len());
+    // Not captured, so that every run tells.
+    writeln!(std::io::stderr(), "{cases} cases of {} operations", operations.len()).unwrap();
     let shown: Vec<&str> = failed.iter().map(String::as_str).take(20).collect();
     assert!(failed.is_empty(), "{} of {cases} cases failed; the first:\n{}", failed.len(), shown.join("\n"));
 }

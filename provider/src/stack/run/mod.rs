@@ -396,7 +396,7 @@ impl Run<'_> {
             _ => RecordChange::Upsert(alias.clone()),
         };
         match self.aws().change_records(&record.zone_id, &[change]).await {
-            Err(error) if error.class() == ErrorClass::NoAnswer => {
+            Err(error) if may_be_done(&error) => {
                 let there = self.aws().record(&record.zone_id, &alias.name, record.kind).await?;
                 if there == Some(RecordInfo::Alias(alias)) { Ok(()) } else { Err(error.into()) }
             }
@@ -414,7 +414,13 @@ impl Run<'_> {
         if facts.is_some_and(|facts| facts.dns_name.to_lowercase() != target) {
             return Ok(());
         }
-        Ok(self.aws().change_records(&record.zone_id, &[RecordChange::Delete(alias)]).await?)
+        match self.aws().change_records(&record.zone_id, &[RecordChange::Delete(alias)]).await {
+            Err(error) if may_be_done(&error) => {
+                let there = self.aws().record(&record.zone_id, &record.name.to_lowercase(), record.kind).await?;
+                if there.is_none() { Ok(()) } else { Err(error.into()) }
+            }
+            other => Ok(other?),
+        }
     }
 
     async fn tag(&self, nodes: &BTreeSet<NodeId>, tags: &Tags) -> Result<(), StepError> {
@@ -481,4 +487,10 @@ impl Run<'_> {
         }
         Ok(self.aws().remove_tags(&rest, &marker).await?)
     }
+}
+
+/// Whether a change of a record may have been made for all that it failed: no answer came, or none came to the SDK's
+/// first try, and the second found it made.
+fn may_be_done(error: &AwsError) -> bool {
+    error.class() == ErrorClass::NoAnswer || error.code == "InvalidChangeBatch"
 }
