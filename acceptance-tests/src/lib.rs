@@ -10,6 +10,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a step of a test that fails is a failed test")]
 
 mod calls;
+mod docs;
 mod faults;
 mod local_aws;
 mod proxy;
@@ -17,6 +18,7 @@ mod terraform;
 mod tools;
 
 pub use calls::Call;
+pub use docs::Documentation;
 pub use faults::{Fault, Rule};
 pub use local_aws::{Account, AwsError, Seed};
 pub use proxy::Proxy;

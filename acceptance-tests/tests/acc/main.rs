@@ -4,6 +4,7 @@
 mod bad_input;
 mod certificates;
 mod continuity;
+mod docs;
 mod drift;
 mod examples;
 mod faults;
