@@ -13,6 +13,7 @@ mod http;
 mod https;
 mod import;
 mod local_aws;
+mod permissions;
 mod plugin;
 mod policy;
 mod stack;
