@@ -12,6 +12,7 @@ mod for_each;
 mod http;
 mod https;
 mod import;
+mod install;
 mod local_aws;
 mod permissions;
 mod plugin;
