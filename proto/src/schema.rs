@@ -258,6 +258,27 @@ impl Attribute {
         }
     }
 
+    /// What users are told of it: the description, then the default and what a value must satisfy, unless the
+    /// description has explained every allowed value.
+    pub fn documentation(&self) -> String {
+        let mut sentences: Vec<String> = Vec::new();
+        sentences.extend((!self.description.is_empty()).then(|| self.description.clone()));
+        let default = match &self.default {
+            Some(Value::Bool(value)) => Some(format!("`{value}`")),
+            Some(Value::Number(value)) => Some(format!("`{value}`")),
+            Some(Value::String(value)) => Some(format!("`{value:?}`")),
+            _ => None,
+        };
+        sentences.extend(default.map(|default| format!("Default: {default}.")));
+        let explained = |value: &&str| self.description.contains(&format!("`{value}`"));
+        let rules = self.checks.iter().filter(|check| match check {
+            Check::OneOf(allowed) => !allowed.iter().all(explained),
+            _ => true,
+        });
+        sentences.extend(rules.map(Check::describe));
+        sentences.join(" ")
+    }
+
     /// The attributes of a nested attribute; none of a plain one.
     pub fn nested(&self) -> &[Attribute] {
         match &self.kind {
@@ -423,6 +444,17 @@ mod tests {
     #[test]
     fn an_object_without_any_default_in_it_stays_null() {
         assert_eq!(schema().with_defaults(&config(&[])).get("made"), &Value::Null);
+    }
+
+    #[test]
+    fn an_attribute_is_documented_with_its_default_and_its_rules() {
+        let port = Attribute::number("port").default(443).range(1, 65_535).describe("The port.");
+        assert_eq!(port.documentation(), "The port. Default: `443`. Must be between 1 and 65535.");
+        let kind = || Attribute::string("kind").default("a").one_of(&["a", "b"]);
+        assert_eq!(kind().describe("Its kind.").documentation(), "Its kind. Default: `\"a\"`. One of `a`, `b`.");
+        let explained = kind().describe("Either old (`a`) or new (`b`).");
+        assert_eq!(explained.documentation(), "Either old (`a`) or new (`b`). Default: `\"a\"`.");
+        assert_eq!(Attribute::string("name").required().documentation(), "");
     }
 
     #[test]

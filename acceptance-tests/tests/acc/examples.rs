@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use acceptance_tests::{Account, Workspace, with_each_cli};
 use serde_json::{Value, json};
 
-use crate::{policy, stack};
+use crate::{policy, stack, takeover};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
@@ -56,6 +56,7 @@ fn every_example_does_what_it_says() {
             let workspace = workspace.another(&aws).expect("a workspace");
             match example.as_str() {
                 "complete/discovered" => discovered(&aws, &workspace, &example),
+                "complete/from-cloudformation" => takeover::example(&aws, &workspace, &example),
                 "data-sources/codestream_alb" => data_of_a_load_balancer(&aws, &workspace, &example),
                 "data-sources/codestream_certificate" => data_of_a_certificate(&aws, &workspace, &example),
                 "data-sources/codestream_instance" => data_of_an_instance(&aws, &workspace, &example),

@@ -5,6 +5,7 @@ use acceptance_tests::{Account, Seed, Workspace, aws_provider_mirror, with_each_
 use serde_json::{Value, json};
 
 use crate::drift::differences;
+use crate::examples;
 use crate::stack::{self, list, text};
 
 const ADDRESS: &str = "codestream_alb.onprem";
@@ -159,6 +160,28 @@ fn cloudformation_set_up_is_taken_over(template: &str, configuration: fn(&Seed) 
         workspace.destroy().expect_success();
         assert_eq!(stack::inventory(aws), before);
     });
+}
+
+/// The example takes the product's set-up over by its `import` block.
+pub(crate) fn example(aws: &Account, workspace: &Workspace, example: &str) {
+    let (seed, before) = (aws.seed(), stack::inventory(aws));
+    build(aws, HTTPS);
+    let arn = stack::load_balancer(aws)["LoadBalancerArn"].clone();
+    examples::copy(workspace, example, &[]);
+    let values = json!({
+        "subnet_ids": seed.public_subnet_ids[..2],
+        "certificate_arn": seed.certificate_arn,
+        "hostname": seed.hostname,
+        "instance_id": seed.instance_ids[0],
+        "client_cidr_block": "198.51.100.0/24",
+        "host_cidr_block": format!("{}/32", seed.nat_public_ip),
+    });
+    workspace.write("terraform.tfvars.json", &values.to_string());
+    workspace.apply().expect_success();
+    assert_eq!(stack::load_balancer(aws)["LoadBalancerArn"], arn);
+    workspace.plan().expect_no_changes();
+    workspace.destroy().expect_success();
+    assert_eq!(stack::inventory(aws), before);
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn attribute(attribute: &Attribute) -> wire::schema::Attribute {
         name: attribute.name.to_owned(),
         r#type,
         nested_type,
-        description: attribute.description.clone(),
+        description: attribute.documentation(),
         description_kind: wire::StringKind::Markdown.into(),
         required: attribute.mode == Mode::Required,
         optional: matches!(attribute.mode, Mode::Optional | Mode::OptionalComputed),
