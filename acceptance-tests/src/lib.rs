@@ -12,6 +12,7 @@
 mod calls;
 mod faults;
 mod local_aws;
+pub mod plugin;
 mod proxy;
 mod terraform;
 mod tools;
@@ -21,7 +22,9 @@ pub use faults::{Fault, Rule};
 pub use local_aws::{Account, AwsError, Seed};
 pub use proxy::Proxy;
 pub use terraform::{Output, Workspace};
-pub use tools::{Cli, Failure, Result, aws_provider_mirror, provider};
+pub use tools::{
+    Cli, Failure, Result, aws_provider, aws_provider_mirror, platform, provider, released_provider, target_directory,
+};
 
 /// Runs a test once with every CLI on this machine, each time in a fresh account and an empty workspace.
 ///

@@ -22,7 +22,7 @@ const UNKNOWN: i8 = 0;
 
 /// A value that does not fit its type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CodecError {
+pub struct CodecError {
     /// From the misfit outwards.
     steps: Vec<PathStep>,
     message: String,
@@ -60,8 +60,10 @@ impl fmt::Display for CodecError {
     }
 }
 
+impl std::error::Error for CodecError {}
+
 /// Reads a value. Objects must have exactly the attributes of their type.
-pub(crate) fn decode_msgpack(bytes: &[u8], r#type: &Type) -> Result<Value, CodecError> {
+pub fn decode_msgpack(bytes: &[u8], r#type: &Type) -> Result<Value, CodecError> {
     let mut rest = bytes;
     let message = read_value_with_max_depth(&mut rest, MAX_DEPTH)
         .map_err(|error| CodecError::new(format!("broken msgpack: {error}")))?;
@@ -167,7 +169,7 @@ fn float(value: f64) -> Result<Value, CodecError> {
 }
 
 /// Writes a value, of every object all the attributes of its type: one that the value lacks is null.
-pub(crate) fn encode_msgpack(value: &Value, r#type: &Type) -> Result<Vec<u8>, CodecError> {
+pub fn encode_msgpack(value: &Value, r#type: &Type) -> Result<Vec<u8>, CodecError> {
     let (bytes, errors) = salvage_msgpack(value, r#type);
     errors.into_iter().next().map_or(Ok(bytes), Err)
 }

@@ -2,10 +2,10 @@
 //!
 //! Terraform and OpenTofu start a provider as a child process and drive it over gRPC. This crate is that
 //! whole conversation: the go-plugin handshake and mutual TLS ([`serve`]), the RPCs (`server`), the values
-//! and schemas that travel ([`value`], [`schema`], `codec`), and the traits a provider implements
+//! and schemas that travel ([`value`], [`schema`], [`codec`]), and the traits a provider implements
 //! ([`provider`]). It knows nothing of AWS.
 
-mod codec;
+pub mod codec;
 pub mod diagnostics;
 mod handshake;
 pub mod log;
