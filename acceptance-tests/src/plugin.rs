@@ -37,25 +37,13 @@ use self::wire::provider_client::ProviderClient;
 use crate::tools;
 
 /// The provider's service, generated from `tfplugin6.proto`.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    clippy::allow_attributes_without_reason,
-    reason = "generated code"
-)]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::allow_attributes_without_reason, reason = "generated code")]
 pub mod wire {
     tonic::include_proto!("tfplugin6");
 }
 
 /// The services every go-plugin has, generated from `goplugin.proto`.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    clippy::allow_attributes_without_reason,
-    reason = "generated code"
-)]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::allow_attributes_without_reason, reason = "generated code")]
 pub mod goplugin {
     tonic::include_proto!("plugin");
 }

@@ -207,7 +207,11 @@ pub fn aws_provider_mirror() -> Option<PathBuf> {
     let cache = env::var_os("TF_PLUGIN_CACHE_DIR").map(PathBuf::from);
     let home = env::var_os("HOME").map(|home| Path::new(&home).join(".terraform.d/plugins"));
     let shared = ["/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins", "/opt/tf-plugins"];
-    cache.into_iter().chain(home).chain(shared.map(PathBuf::from)).find(|directory| aws_provider_in(directory).is_some())
+    cache
+        .into_iter()
+        .chain(home)
+        .chain(shared.map(PathBuf::from))
+        .find(|directory| aws_provider_in(directory).is_some())
 }
 
 /// The binary of the AWS provider that [`aws_provider_mirror`] has.
