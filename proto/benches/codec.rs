@@ -1,5 +1,5 @@
 //! How long a value of the size of a resource takes to be read and written.
-#![allow(missing_docs, reason = "criterion's macro makes a public function without a comment")]
+#![allow(missing_docs, unreachable_pub, reason = "criterion's macro makes a public function")]
 #![allow(clippy::expect_used, reason = "a benchmark of a value that does not encode is no benchmark")]
 
 use std::collections::BTreeMap;
