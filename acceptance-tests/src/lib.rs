@@ -19,6 +19,7 @@ mod docs;
 mod faults;
 mod host;
 mod local_aws;
+pub mod plugin;
 mod proxy;
 mod terraform;
 mod tls;
@@ -34,7 +35,10 @@ pub use host::Host;
 pub use local_aws::{Account, AwsError, Seed};
 pub use proxy::Proxy;
 pub use terraform::{Output, Workspace};
-pub use tools::{Cli, Failure, Result, aws_provider_mirror, haproxy, provider};
+pub use tools::{
+    Cli, Failure, Result, aws_provider, aws_provider_mirror, haproxy, platform, provider, released_provider,
+    target_directory,
+};
 
 /// Runs a test once with every CLI on this machine, each time in a fresh account and an empty workspace.
 ///

@@ -30,15 +30,30 @@ impl Workspace {
     /// When the provider does not build or the directory cannot be written.
     pub fn new(cli: &Cli, account: &Account) -> Result<Self> {
         let provider = tools::provider()?;
-        let directory = provider.parent().unwrap_or(Path::new("/"));
+        let directory = json!(provider.parent().unwrap_or(Path::new("/")));
+        let installation = format!(
+            "  dev_overrides {{\n    \
+             \"registry.terraform.io/codestream/codestream\" = {directory}\n    \
+             \"registry.opentofu.org/codestream/codestream\" = {directory}\n  }}\n  direct {{}}\n"
+        );
+        Self::with_installation(cli, account, &installation)
+    }
+
+    /// An empty workspace in which `init` installs every provider from a directory laid out as `terraform providers
+    /// mirror` does it, as it does for users. Ours must be in it, too.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be written.
+    pub fn with_mirror(cli: &Cli, account: &Account, mirror: &Path) -> Result<Self> {
+        let installation = format!("  filesystem_mirror {{\n    path = {}\n  }}\n", json!(mirror));
+        Self::with_installation(cli, account, &installation)
+    }
+
+    fn with_installation(cli: &Cli, account: &Account, installation: &str) -> Result<Self> {
         let root = TempDir::new().map_err(Failure::during("creating a workspace"))?;
         fs::create_dir(root.path().join("stack")).map_err(Failure::during("creating a workspace"))?;
-        let directory = json!(directory);
-        let settings = format!(
-            "provider_installation {{\n  dev_overrides {{\n    \
-             \"registry.terraform.io/codestream/codestream\" = {directory}\n    \
-             \"registry.opentofu.org/codestream/codestream\" = {directory}\n  }}\n  direct {{}}\n}}\n"
-        );
+        let settings = format!("provider_installation {{\n{installation}}}\n");
         fs::write(root.path().join("cli.tfrc"), settings).map_err(Failure::during("creating a workspace"))?;
         let endpoint = account.proxy().url();
         Ok(Self { cli: cli.clone(), root, endpoint, region: account.seed().region.clone() })

@@ -24,7 +24,7 @@ impl Failure {
     }
 
     /// For `map_err`: says what was being done when the error came.
-    pub(crate) fn during<E: Error>(what: &str) -> impl FnOnce(E) -> Self {
+    pub fn during<E: Error>(what: &str) -> impl FnOnce(E) -> Self {
         move |error| Self(format!("{what}: {error}"))
     }
 }
@@ -97,6 +97,15 @@ pub(crate) fn workspace_root() -> &'static Path {
 
 /// Where the local AWS keeps its virtual environment and its log: `target/local-aws`.
 pub(crate) fn local_aws_directory() -> Result<PathBuf> {
+    target_directory("local-aws")
+}
+
+/// The directory of this name in cargo's target directory, made when it is not there.
+///
+/// # Errors
+///
+/// When it cannot be made.
+pub fn target_directory(name: &str) -> Result<PathBuf> {
     // We run as target/<profile>/demo or target/<profile>/deps/acc-<hash>.
     let program = env::current_exe().map_err(Failure::during("finding this program"))?;
     let target = program
@@ -105,8 +114,8 @@ pub(crate) fn local_aws_directory() -> Result<PathBuf> {
         .find(|directory| !directory.ends_with("deps"))
         .and_then(Path::parent)
         .ok_or_else(|| Failure::new(format!("{} is not in a target directory", program.display())))?;
-    let directory = target.join("local-aws");
-    fs::create_dir_all(&directory).map_err(Failure::during("creating target/local-aws"))?;
+    let directory = target.join(name);
+    fs::create_dir_all(&directory).map_err(Failure::during("creating a directory in target"))?;
     Ok(directory)
 }
 
@@ -170,25 +179,26 @@ fn run(command: &mut Command, advice: &str) -> Result<()> {
 /// When it does not build.
 pub fn provider() -> Result<PathBuf> {
     static BINARY: OnceLock<Result<PathBuf>> = OnceLock::new();
-    BINARY.get_or_init(build_provider).clone()
-}
-
-fn build_provider() -> Result<PathBuf> {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // The whole workspace with a test target selects the features that `cargo test` selects. The package alone would
     // select fewer and compile the AWS SDK a second time.
-    cargo.current_dir(workspace_root()).args([
-        "build",
-        "--workspace",
-        "--bin",
-        PROVIDER,
-        "--test",
-        "acc",
-        "--message-format=json-render-diagnostics",
-    ]);
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
-    }
+    let arguments = ["--workspace", "--bin", PROVIDER, "--test", "acc"];
+    let release = if cfg!(debug_assertions) { None } else { Some("--release") };
+    BINARY.get_or_init(|| build_provider(arguments.into_iter().chain(release))).clone()
+}
+
+/// The provider's binary as users install it, built as the README says: what is measured has the features and the
+/// profile of that build and no other.
+///
+/// # Errors
+///
+/// When it does not build.
+pub fn released_provider() -> Result<PathBuf> {
+    build_provider(["--release", "--locked", "--package", PROVIDER])
+}
+
+fn build_provider<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<PathBuf> {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace_root()).args(["build", "--message-format=json-render-diagnostics"]).args(arguments);
     let output = cargo.output().map_err(Failure::during("starting cargo to build the provider"))?;
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -209,18 +219,30 @@ pub fn aws_provider_mirror() -> Option<PathBuf> {
     let cache = env::var_os("TF_PLUGIN_CACHE_DIR").map(PathBuf::from);
     let home = env::var_os("HOME").map(|home| Path::new(&home).join(".terraform.d/plugins"));
     let shared = ["/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins", "/opt/tf-plugins"];
-    cache.into_iter().chain(home).chain(shared.map(PathBuf::from)).find(|directory| has_aws_provider(directory))
+    cache
+        .into_iter()
+        .chain(home)
+        .chain(shared.map(PathBuf::from))
+        .find(|directory| aws_provider_in(directory).is_some())
 }
 
-fn has_aws_provider(directory: &Path) -> bool {
+/// The binary of the AWS provider that [`aws_provider_mirror`] has.
+#[must_use]
+pub fn aws_provider() -> Option<PathBuf> {
+    aws_provider_in(&aws_provider_mirror()?)
+}
+
+fn aws_provider_in(directory: &Path) -> Option<PathBuf> {
     let entries = |directory: PathBuf| fs::read_dir(directory).into_iter().flatten().flatten();
     entries(directory.join("registry.terraform.io/hashicorp/aws"))
         .flat_map(|version| entries(version.path().join(platform())))
-        .any(|file| file.file_name().to_string_lossy().starts_with("terraform-provider-aws_v5"))
+        .find(|file| file.file_name().to_string_lossy().starts_with("terraform-provider-aws_v5"))
+        .map(|file| file.path())
 }
 
 /// This machine, as the directories of providers call it: `linux_amd64`.
-pub(crate) fn platform() -> String {
+#[must_use]
+pub fn platform() -> String {
     let system = if env::consts::OS == "macos" { "darwin" } else { env::consts::OS };
     let machine = match env::consts::ARCH {
         "x86_64" => "amd64",

@@ -60,6 +60,8 @@ impl fmt::Display for CodecError {
     }
 }
 
+impl std::error::Error for CodecError {}
+
 /// Reads a value. Objects must have exactly the attributes of their type.
 ///
 /// # Errors

@@ -9,10 +9,10 @@ use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::sync::{Arc, OnceLock};
 
+use acceptance_tests::plugin::signal;
 use acceptance_tests::{Account, Call, Fault, Rule, Workspace, with_each_cli};
 use serde_json::{Value, json};
 
-use crate::plugin::core::signal;
 use crate::stack;
 
 const ADDRESS: &str = "codestream_alb.onprem";

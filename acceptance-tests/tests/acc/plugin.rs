@@ -1,8 +1,6 @@
 //! The provider's binary as a process: who may speak to it, what it says where, how it ends, and what it takes.
 #![cfg(unix)]
 
-pub(crate) mod core;
-
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -10,18 +8,18 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use acceptance_tests::{Account, with_each_cli};
-use prost::Message;
-use serde_json::json;
-
-use self::core::goplugin::Empty;
-use self::core::wire::diagnostic::Severity;
-use self::core::wire::{
+use acceptance_tests::plugin::goplugin::Empty;
+use acceptance_tests::plugin::wire::diagnostic::Severity;
+use acceptance_tests::plugin::wire::{
     DynamicValue, RawState, apply_resource_change, call_function, configure_provider, get_metadata,
     get_provider_schema, import_resource_state, plan_resource_change, read_resource, stop_provider,
     upgrade_resource_state, validate_provider_config, validate_resource_config,
 };
-use self::core::{Connection, Identity, Outcome, Plugin, Process, signal};
+use acceptance_tests::plugin::{Connection, Identity, Outcome, Plugin, Process, signal};
+use acceptance_tests::{Account, with_each_cli};
+use prost::Message;
+use serde_json::json;
+
 use crate::stack;
 
 /// How long core waits for the process to end before it kills it.

@@ -3,13 +3,14 @@
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::pin::Pin;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::task::{Context, Poll};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -30,33 +31,20 @@ use tokio_rustls::TlsConnector;
 use tonic::body::Body;
 use tower::Service;
 
-use goplugin::grpc_controller_client::GrpcControllerClient;
-use goplugin::grpc_stdio_client::GrpcStdioClient;
-use wire::provider_client::ProviderClient;
+use self::goplugin::grpc_controller_client::GrpcControllerClient;
+use self::goplugin::grpc_stdio_client::GrpcStdioClient;
+use self::wire::provider_client::ProviderClient;
+use crate::tools;
 
 /// The provider's service, generated from `tfplugin6.proto`.
-#[allow(
-    missing_docs,
-    dead_code,
-    unreachable_pub,
-    clippy::all,
-    clippy::allow_attributes_without_reason,
-    reason = "generated code"
-)]
-pub(crate) mod wire {
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::allow_attributes_without_reason, reason = "generated code")]
+pub mod wire {
     tonic::include_proto!("tfplugin6");
 }
 
 /// The services every go-plugin has, generated from `goplugin.proto`.
-#[allow(
-    missing_docs,
-    dead_code,
-    unreachable_pub,
-    clippy::all,
-    clippy::allow_attributes_without_reason,
-    reason = "generated code"
-)]
-pub(crate) mod goplugin {
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::allow_attributes_without_reason, reason = "generated code")]
+pub mod goplugin {
     tonic::include_proto!("plugin");
 }
 
@@ -72,10 +60,11 @@ const LARGEST_MESSAGE: usize = 256 << 20;
 /// Whom requests are addressed to, whatever the socket's path.
 const ORIGIN: &str = "http://localhost";
 
-pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+/// What comes of speaking to a provider.
+pub type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Sends a signal to a process, or with a minus sign to a group of processes; false when there is none.
-pub(crate) fn signal(name: &str, process: &str) -> bool {
+pub fn signal(name: &str, process: &str) -> bool {
     // The shell's own `kill`: not every machine has it as a program.
     let mut shell = Command::new("sh");
     shell.args(["-c", r#"kill -s "$0" -- "$1""#, name, process]);
@@ -83,8 +72,9 @@ pub(crate) fn signal(name: &str, process: &str) -> bool {
 }
 
 /// A running provider. It is killed when dropped.
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
+    started: Instant,
     /// The lines of its standard output; disconnected when that has ended.
     lines: Receiver<String>,
     /// Holds the log, and the socket.
@@ -93,14 +83,20 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts the provider with these arguments, in this environment and no other, logging all it can.
-    pub(crate) fn start(arguments: &[&str], environment: &[(&str, &str)], stdin: impl Into<Stdio>) -> Self {
+    pub fn start(arguments: &[&str], environment: &[(&str, &str)], stdin: impl Into<Stdio>) -> Self {
+        let binary = tools::provider().expect("the provider builds");
+        let environment: Vec<_> = [("TF_LOG", "trace")].into_iter().chain(environment.iter().copied()).collect();
+        Self::of(&binary, arguments, &environment, stdin)
+    }
+
+    fn of(binary: &Path, arguments: &[&str], environment: &[(&str, &str)], stdin: impl Into<Stdio>) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let log = File::create(directory.path().join("log")).expect("a file for the log");
-        let mut child = Command::new(acceptance_tests::provider().expect("the provider builds"))
+        let started = Instant::now();
+        let mut child = Command::new(binary)
             .args(arguments)
             .env_clear()
             .env("TMPDIR", directory.path())
-            .env("TF_LOG", "trace")
             .envs(environment.iter().copied())
             .stdin(stdin)
             .stdout(Stdio::piped())
@@ -108,23 +104,29 @@ impl Process {
             .spawn()
             .expect("the provider starts");
         let lines = lines(child.stdout.take().expect("it was asked for"));
-        Self { child, lines, directory }
+        Self { child, started, lines, directory }
     }
 
     /// The number of the process.
-    pub(crate) fn id(&self) -> String {
+    pub fn id(&self) -> String {
         self.child.id().to_string()
+    }
+
+    /// How long ago it was started.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// The next line of its standard output.
     #[track_caller]
-    pub(crate) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         self.lines.recv_timeout(START).expect("a line on standard output")
     }
 
     /// How the process ends, without another word on standard output.
     #[track_caller]
-    pub(crate) fn end_within(&mut self, limit: Duration) -> ExitStatus {
+    pub fn end_within(&mut self, limit: Duration) -> ExitStatus {
         match self.lines.recv_timeout(limit) {
             Err(RecvTimeoutError::Disconnected) => self.child.wait().expect("a child's status"),
             Err(RecvTimeoutError::Timeout) => panic!("the process still runs after {limit:?}"),
@@ -133,12 +135,12 @@ impl Process {
     }
 
     /// All it has said on standard error.
-    pub(crate) fn stderr(&self) -> String {
+    pub fn stderr(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).expect("a log")
     }
 
     /// The entries of its log with this message.
-    pub(crate) fn logged(&self, message: &str) -> Vec<Value> {
+    pub fn logged(&self, message: &str) -> Vec<Value> {
         let entries = self.stderr().lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<Value>>();
         entries.into_iter().filter(|entry| entry["@message"] == message).collect()
     }
@@ -165,14 +167,21 @@ fn lines(pipe: ChildStdout) -> Receiver<String> {
 }
 
 /// A client certificate of the form that core makes, with its key.
-pub(crate) struct Identity {
+pub struct Identity {
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
     pem: String,
 }
 
 impl Identity {
-    pub(crate) fn new() -> Self {
+    /// A new one.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be made.
+    #[allow(clippy::new_without_default, reason = "no two are alike")]
+    #[must_use]
+    pub fn new() -> Self {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512).expect("a key");
         let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -182,44 +191,69 @@ impl Identity {
         let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
         Self { certificate: certificate.into(), key, pem }
     }
+
+    /// The environment in which core starts a plugin.
+    fn environment(&self) -> [(&'static str, &str); 5] {
+        [
+            ("TF_PLUGIN_MAGIC_COOKIE", COOKIE),
+            ("PLUGIN_PROTOCOL_VERSIONS", "5,6"),
+            ("PLUGIN_MIN_PORT", "10000"),
+            ("PLUGIN_MAX_PORT", "25000"),
+            ("PLUGIN_CLIENT_CERT", self.pem.as_str()),
+        ]
+    }
 }
 
 /// A provider that was started as core starts it.
-pub(crate) struct Plugin {
-    pub(crate) process: Process,
+pub struct Plugin {
+    /// Its process.
+    pub process: Process,
     /// The line with which it has said where it is.
-    pub(crate) handshake: String,
+    pub handshake: String,
     identity: Identity,
 }
 
 impl Plugin {
     /// Starts the provider and waits for its handshake.
-    pub(crate) fn start(stdin: impl Into<Stdio>) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start(stdin: impl Into<Stdio>) -> Self {
         let identity = Identity::new();
-        let environment = [
-            ("TF_PLUGIN_MAGIC_COOKIE", COOKIE),
-            ("PLUGIN_PROTOCOL_VERSIONS", "5,6"),
-            ("PLUGIN_MIN_PORT", "10000"),
-            ("PLUGIN_MAX_PORT", "25000"),
-            ("PLUGIN_CLIENT_CERT", identity.pem.as_str()),
-        ];
-        let process = Process::start(&[], &environment, stdin);
+        let process = Process::start(&[], &identity.environment(), stdin);
+        Self::shake_hands(process, identity)
+    }
+
+    /// Starts this binary, without a log, and waits for its handshake.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[must_use]
+    pub fn start_binary(binary: &Path) -> Self {
+        let identity = Identity::new();
+        let process = Process::of(binary, &[], &identity.environment(), Stdio::null());
+        Self::shake_hands(process, identity)
+    }
+
+    fn shake_hands(process: Process, identity: Identity) -> Self {
         let handshake = process.line();
         Self { process, handshake, identity }
     }
 
     /// The path of its socket.
-    pub(crate) fn socket(&self) -> Outcome<&str> {
+    pub fn socket(&self) -> Outcome<&str> {
         Ok(self.handshake.split('|').nth(3).ok_or("no fourth field")?)
     }
 
     /// Connects as core does.
-    pub(crate) async fn connect(&self) -> Connection {
+    pub async fn connect(&self) -> Connection {
         self.connect_as(Some(&self.identity)).await.expect("core is let in")
     }
 
     /// Connects with this certificate, or without one.
-    pub(crate) async fn connect_as(&self, identity: Option<&Identity>) -> Outcome<Connection> {
+    pub async fn connect_as(&self, identity: Option<&Identity>) -> Outcome<Connection> {
         let connector = TlsConnector::from(Arc::new(self.tls(identity)?));
         let stream = UnixStream::connect(self.socket()?).await?;
         let stream = connector.connect(ServerName::try_from("localhost")?, stream).await?;
@@ -230,7 +264,7 @@ impl Plugin {
     }
 
     /// Connects without TLS.
-    pub(crate) async fn connect_in_clear(&self) -> Outcome<Connection> {
+    pub async fn connect_in_clear(&self) -> Outcome<Connection> {
         Connection::over(UnixStream::connect(self.socket()?).await?).await
     }
 
@@ -253,7 +287,7 @@ impl Plugin {
 
 /// A connection to a provider, over which calls go side by side.
 #[derive(Clone)]
-pub(crate) struct Connection(SendRequest<Body>);
+pub struct Connection(SendRequest<Body>);
 
 impl Connection {
     async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Outcome<Self> {
@@ -263,24 +297,24 @@ impl Connection {
     }
 
     /// The provider's own service.
-    pub(crate) fn provider(&self) -> ProviderClient<Self> {
+    pub fn provider(&self) -> ProviderClient<Self> {
         let client = ProviderClient::with_origin(self.clone(), Uri::from_static(ORIGIN));
         client.max_decoding_message_size(LARGEST_MESSAGE)
     }
 
     /// The service that ends the provider.
-    pub(crate) fn controller(&self) -> GrpcControllerClient<Self> {
+    pub fn controller(&self) -> GrpcControllerClient<Self> {
         GrpcControllerClient::with_origin(self.clone(), Uri::from_static(ORIGIN))
     }
 
     /// The service that core opens for the provider's output.
-    pub(crate) fn stdio(&self) -> GrpcStdioClient<Self> {
+    pub fn stdio(&self) -> GrpcStdioClient<Self> {
         GrpcStdioClient::with_origin(self.clone(), Uri::from_static(ORIGIN))
     }
 
     /// Sends these bytes as the message of a call, whether or not they are one, and returns the status of the
     /// answer: `0` for success.
-    pub(crate) async fn send(&self, rpc: &str, message: &[u8]) -> Outcome<String> {
+    pub async fn send(&self, rpc: &str, message: &[u8]) -> Outcome<String> {
         let mut frame = vec![0];
         frame.extend(u32::try_from(message.len())?.to_be_bytes());
         frame.extend(message);
