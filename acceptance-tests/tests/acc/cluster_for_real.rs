@@ -174,6 +174,7 @@ fn wait_for_port(port: u16) {
 }
 
 #[track_caller]
+#[allow(clippy::disallowed_methods, reason = "no task runs on this thread, and what is waited for is another process")]
 fn wait_until(what: &str, holds: impl Fn() -> Option<()>) {
     let start = Instant::now();
     while holds().is_none() {

@@ -7,18 +7,21 @@ use std::path::Path;
 use acceptance_tests::{Account, Workspace, with_each_cli};
 use serde_json::{Value, json};
 
+use crate::cluster::cluster;
 use crate::stack::{self, list, text};
 
 const POLICY: &str = include_str!("../../../examples/iam/policy.json");
 
 /// What AWS wants allowed along with calls of the provider ("Elastic Load Balancing API permissions" in its guide; the
-/// last but one as its refusals of `CreateLoadBalancer` say). No call of the provider shows it.
-const ASKED_FOR_BY_AWS: [&str; 5] = [
+/// last but two as its refusals of `CreateLoadBalancer` say), and with `RunInstances` where instances get a profile. No
+/// call of the provider shows it.
+const ASKED_FOR_BY_AWS: [&str; 6] = [
     "ec2:DescribeAccountAttributes",
     "ec2:DescribeAddresses",
     "ec2:DescribeInternetGateways",
     "ec2:GetSecurityGroupsForVpc",
     "iam:CreateServiceLinkedRole",
+    "iam:PassRole",
 ];
 
 /// What AWS lets everybody do.
@@ -105,6 +108,22 @@ fn live(aws: &Account, workspace: &Workspace) {
     workspace.destroy().expect_success();
 }
 
+/// Makes, changes and destroys a cluster so that every call is needed.
+fn live_as_a_cluster(aws: &Account, workspace: &Workspace) {
+    let subnets = &aws.seed().public_subnet_ids;
+    for (nodes_in, cache, tag) in [
+        (&subnets[..2], "{ node_type = \"cache.t3.micro\" }", "team"),
+        (&subnets[1..3], "{ node_type = \"cache.t3.small\", replica_count = 1 }", "stage"),
+        (&subnets[1..3], "{ node_type = \"cache.t3.small\", replica_count = 0 }", "stage"),
+    ] {
+        let nodes_in = json!(nodes_in);
+        let arguments = format!("node_subnet_ids = {nodes_in}\ncache = {cache}\ntags = {{ {tag} = \"a\" }}");
+        workspace.write("main.tf", &cluster(aws.seed(), &arguments));
+        workspace.apply().expect_success();
+    }
+    workspace.destroy().expect_success();
+}
+
 /// Changes by hand what only drift brings the provider to put right.
 fn meddle(aws: &Account, state: &Value) {
     let to_dualstack = json!({ "LoadBalancerArn": state["arn"], "IpAddressType": "dualstack" });
@@ -122,6 +141,7 @@ fn meddle(aws: &Account, state: &Value) {
 fn the_minimal_policy_allows_every_call_of_a_whole_life_and_nothing_else() {
     with_each_cli(|aws, workspace| {
         live(aws, workspace);
+        live_as_a_cluster(aws, &workspace.another(aws).expect("a workspace"));
         let called = called(aws);
         assert_eq!(called, possible(), "left: what was called; right: what there is code for");
         let mut needed: BTreeSet<String> = called.into_iter().filter(|action| action != ALLOWED_ANYWAY).collect();

@@ -341,7 +341,8 @@ fn a_rotated_certificate_is_served_on_both_ports_and_no_request_fails_meanwhile(
 
 #[test]
 fn an_apply_says_why_a_host_is_unhealthy_and_what_to_do() {
-    let breakages: [(fn(&Stage), [&str; 3]); 2] = [
+    type Breakage = (fn(&Stage), [&'static str; 3]);
+    let breakages: [Breakage; 2] = [
         (
             |stage| stage.host.set_health(503),
             ["Target.ResponseCodeMismatch", "[503]", "check health_check.path and the service behind it"],

@@ -348,7 +348,7 @@ proptest! {
                         _ => names[0],
                     };
                     let about = if rpc == "MoveResourceState" { 5 } else { 1 };
-                    let takes_name = fields.iter().any(|known| *known == (about, Field::Text));
+                    let takes_name = fields.contains(&(about, Field::Text));
                     let mut request = if takes_name && rpc != "ConfigureProvider" { field(about, name.as_bytes()) } else { Vec::new() };
                     request.extend(wrapped(*number, *field_type, &garbage));
                     let text = answer(&calls, rpc, &request).await?.unwrap_or_default();
