@@ -116,8 +116,9 @@ fn live_as_a_cluster(aws: &Account, workspace: &Workspace) {
         (&subnets[1..3], "{ node_type = \"cache.t3.small\", replica_count = 1 }", "stage"),
         (&subnets[1..3], "{ node_type = \"cache.t3.small\", replica_count = 0 }", "stage"),
     ] {
-        let nodes_in = json!(nodes_in);
-        let arguments = format!("node_subnet_ids = {nodes_in}\ncache = {cache}\ntags = {{ {tag} = \"a\" }}");
+        let (all, nodes_in) = (json!(subnets), json!(nodes_in));
+        let places = format!("subnet_ids = {all}\nnode_subnet_ids = {nodes_in}");
+        let arguments = format!("{places}\ncache = {cache}\ntags = {{ {tag} = \"a\" }}");
         workspace.write("main.tf", &cluster(aws.seed(), &arguments));
         workspace.apply().expect_success();
     }
