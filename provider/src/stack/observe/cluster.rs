@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use futures_util::future::try_join_all;
 
-use super::{Sorter, Sought};
+use super::Sought;
+use super::sort::Sorter;
 use crate::aws::{Aws, AwsError};
 use crate::stack::cluster::{Cache, CacheSubnetGroup, ClusterAnswers, Instance, InstanceFacts};
 use crate::stack::ownership::{NODE, STACK};
