@@ -27,15 +27,23 @@ fn a_stack_of_ours_is_imported_by_name_and_by_arn_and_plans_empty() {
 #[test]
 fn the_configuration_generated_by_an_import_block_plans_clean() {
     with_each_cli(|aws, workspace| {
-        workspace.write("main.tf", &stack::http(aws.seed(), ""));
-        workspace.apply().expect_success();
-        let importing = workspace.another(aws).expect("a workspace");
-        let block = format!("{}\nimport {{\n  to = {ADDRESS}\n  id = \"codestream-alb\"\n}}\n", stack::HEADER);
-        importing.write("main.tf", &block);
-        importing.run(["plan", "-no-color", "-generate-config-out=generated.tf", "-out=plan.tfplan"]).expect_success();
-        assert_eq!(importing.planned()["resource_changes"][0]["change"]["actions"], json!(["no-op"]));
-        importing.apply().expect_success();
-        importing.plan().expect_no_changes();
+        let plain = stack::http(aws.seed(), "name = \"CodeStream-Plain\"");
+        let rich = "redirect_http = true\ntags = { team = \"one\" }\naccess_logs = { bucket = \"my-logs\" }\n\
+                    api = { stickiness = { type = \"app_cookie\", cookie_name = \"session\" } }";
+        for (name, configuration) in [("CodeStream-Plain", plain), ("codestream-alb", stack::https(aws.seed(), rich))] {
+            let making = workspace.another(aws).expect("a workspace");
+            making.write("main.tf", &configuration);
+            making.apply().expect_success();
+            let importing = workspace.another(aws).expect("a workspace");
+            let block = format!("{}\nimport {{\n  to = {ADDRESS}\n  id = \"{name}\"\n}}\n", stack::HEADER);
+            importing.write("main.tf", &block);
+            let generate = ["plan", "-no-color", "-generate-config-out=generated.tf", "-out=plan.tfplan"];
+            importing.run(generate).expect_success();
+            let actions = &importing.planned()["resource_changes"][0]["change"]["actions"];
+            assert_eq!(*actions, json!(["no-op"]), "{name}");
+            importing.apply().expect_success();
+            importing.plan().expect_no_changes();
+        }
     });
 }
 

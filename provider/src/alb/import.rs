@@ -9,12 +9,14 @@ use super::desired::LOAD_BALANCER;
 use super::resolve::resolve;
 use super::state::health_check;
 use crate::aws::Direction;
+use crate::resource::outputs::imported_tags;
 use crate::stack::{NodeId, Observed, Rule, Source};
 
 /// Completes the little that an import knows: arguments that AWS does not tell take their defaults, and the
 /// sources of traffic are read off the security group's rules. The rest is `state`'s to fill in.
 pub(super) fn completed(state: &Value, observed: &Observed) -> Value {
     let mut completed = resolve(state);
+    completed.put("tags", imported_tags(observed));
     let balancer = observed.balancer(&NodeId::LoadBalancer);
     match observed.security_group(&NodeId::SecurityGroup(LOAD_BALANCER)) {
         Some(group) => put_sources(&mut completed, &group.rules),

@@ -181,6 +181,7 @@ fn put_instances(state: &mut Value, observed: &Observed) {
 /// traffic are read off the security groups' rules. The rest is `state`'s to fill in.
 pub(crate) fn imported(state: &Value, observed: &Observed) -> Value {
     let mut given = state.clone();
+    given.put("tags", outputs::imported_tags(observed));
     let subnets: BTreeSet<&String> = observed.all_instances().map(|(_, instance)| &instance.subnet_id).collect();
     if !subnets.is_empty() {
         given.put("node_subnet_ids", Value::set(subnets));

@@ -23,7 +23,7 @@ pub(crate) fn plan_balancer(planned: &mut Value, prior: Option<&Value>, tags_all
         planned.put(output, kept(prior, output));
     }
     if planned.get("hostname").is_null() {
-        planned.put("hostname", kept(prior, "dns_name"));
+        planned.put("hostname", in_lower_case(&kept(prior, "dns_name")));
     }
     if planned.get("vpc_id").is_null() {
         planned.put("vpc_id", vpc_id.map_or_else(|| kept(prior, "vpc_id"), Value::from));
@@ -72,8 +72,8 @@ impl View<'_> {
         let facts = self.observed.load_balancer.as_ref();
         state.put("dns_name", facts.map(|facts| facts.dns_name.as_str()));
         state.put("hosted_zone_id", facts.map(|facts| facts.hosted_zone_id.as_str()));
-        if state.get("hostname").is_null() || self.base.get("hostname") == self.base.get("dns_name") {
-            state.put("hostname", facts.map(|facts| facts.dns_name.as_str()));
+        if state.get("hostname").is_null() || *self.base.get("hostname") == in_lower_case(self.base.get("dns_name")) {
+            state.put("hostname", facts.map(|facts| facts.dns_name.to_lowercase()));
         }
         state.put("security_group_id", self.observed.id(&NodeId::SecurityGroup(LOAD_BALANCER)));
         if !self.observed.vpc.id.is_empty() {
@@ -183,6 +183,17 @@ impl View<'_> {
             _ => None,
         }
     }
+}
+
+/// A name as `hostname` has it: AWS keeps the capitals of a load balancer's name in its DNS name.
+fn in_lower_case(name: &Value) -> Value {
+    name.as_str().map_or_else(|| name.clone(), |name| Value::from(name.to_lowercase()))
+}
+
+/// The tags that an import finds, as an argument.
+pub(crate) fn imported_tags(observed: &Observed) -> Value {
+    let tags = observed.nodes.get(&NodeId::LoadBalancer).map(|found| user_tags(&found.tags)).unwrap_or_default();
+    if tags.is_empty() { Value::Null } else { as_value(&tags) }
 }
 
 /// Whether a group has targets, and all that stay were healthy.
