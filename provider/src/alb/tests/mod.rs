@@ -190,7 +190,6 @@ async fn built(config: &Json) -> Core {
     core
 }
 
-/// All of AWS, with the random ids of the stack and of its neighbour by other names.
 /// The lines in which two pictures differ; none when they are the same.
 fn difference(expected: &str, found: &str) -> String {
     let missing =
@@ -200,6 +199,7 @@ fn difference(expected: &str, found: &str) -> String {
     missing.chain(surplus).collect::<Vec<_>>().join("\n")
 }
 
+/// All of AWS, with the random ids of the stack and of its neighbour by other names.
 fn picture(core: &Core) -> String {
     let mut text = core.aws.snapshot().to_string();
     let neighbour = {
