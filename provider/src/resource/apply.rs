@@ -32,8 +32,7 @@ struct Change {
     /// The user's tags.
     tags: Tags,
     purpose: Purpose,
-    timeout: Duration,
-    stop: Stop,
+    limits: Limits,
 }
 
 pub(super) async fn create<C: Composite>(
@@ -42,6 +41,7 @@ pub(super) async fn create<C: Composite>(
     stop: Stop,
 ) -> Result<ApplyResponse, Diagnostics> {
     let config = known_config::<C>(planned)?;
+    let limits = limits(config.timeouts.create, stop);
     let owner = find::owner::<C>(&config.name, new_resource_id());
     let failed = |error: AwsError| diagnose::failed("create", &config.name, &error);
     let planned = &C::complete(aws.as_ref(), planned).await.map_err(failed)?;
@@ -55,7 +55,7 @@ pub(super) async fn create<C: Composite>(
         info!(stack = config.name, "finishing a create that was interrupted");
         take_over(aws.as_ref(), &owner, &mut found).await.map_err(failed)?;
     }
-    let change = Change { aws, owner, tags, purpose: Purpose::Create, timeout: config.timeouts.create, stop };
+    let change = Change { aws, owner, tags, purpose: Purpose::Create, limits };
     if cannot_become(&found.observed, &wanted) {
         let outcome = change.run(&Desired::default(), found).await;
         if !outcome.failed.is_empty() || !outcome.observed.is_gone() {
@@ -75,6 +75,7 @@ pub(super) async fn update<C: Composite>(
     stop: Stop,
 ) -> Result<ApplyResponse, Diagnostics> {
     let config = known_config::<C>(planned)?;
+    let limits = limits(config.timeouts.update, stop);
     let private = Private::decode(private);
     let failed = |error: AwsError| diagnose::failed("update", &config.name, &error);
     let planned = &C::complete(aws.as_ref(), planned).await.map_err(failed)?;
@@ -90,7 +91,7 @@ pub(super) async fn update<C: Composite>(
     let wanted = wanted::<C>(planned, &found, &tags)?;
     refuse_taken(&wanted, &found, &config.name)?;
     diagnose::refuse_foreign(&wanted, &found)?;
-    let change = Change { aws, owner, tags, purpose: Purpose::Change, timeout: config.timeouts.update, stop };
+    let change = Change { aws, owner, tags, purpose: Purpose::Change, limits };
     let outcome = change.run(&wanted, found).await;
     Ok(change.respond::<C>(Operation::Update, planned, outcome, config.on_unhealthy))
 }
@@ -102,6 +103,8 @@ pub(super) async fn delete<C: Composite>(
     stop: Stop,
 ) -> Result<ApplyResponse, Diagnostics> {
     let name = prior.get("name").as_str().unwrap_or_default();
+    let timeout = C::common(prior).map_or(Duration::from_secs(60 * 60), |config| config.timeouts.delete);
+    let limits = limits(timeout, stop);
     let private = Private::decode(private);
     let failed = |error: AwsError| diagnose::failed("delete", name, &error);
     let owner = owner_of::<C>(aws.as_ref(), prior, &private).await.map_err(failed)?;
@@ -116,9 +119,8 @@ pub(super) async fn delete<C: Composite>(
         protected.put("enable_deletion_protection", true);
         return Err(refuse_protected(Some(&protected), "deleted"));
     }
-    let timeout = C::common(prior).map_or(Duration::from_secs(60 * 60), |config| config.timeouts.delete);
     let warnings = diagnose::warn_of_foreign(&found.observed);
-    let change = Change { aws, owner, tags: tags_of(prior.get("tags_all")), purpose: Purpose::Change, timeout, stop };
+    let change = Change { aws, owner, tags: tags_of(prior.get("tags_all")), purpose: Purpose::Change, limits };
     let outcome = change.run(&Desired::default(), found).await;
     let mut response = change.respond::<C>(Operation::Delete, prior, outcome, OnUnhealthy::Error);
     let mut diagnostics = warnings;
@@ -135,7 +137,7 @@ impl Change {
             owner: self.owner.clone(),
             tags: self.tags.clone(),
             purpose: self.purpose,
-            limits: Limits { deadline: Instant::now() + self.timeout, stop: self.stop.clone() },
+            limits: self.limits.clone(),
         };
         apply(&steps, found.observed, &Arc::new(context)).await
     }
@@ -166,6 +168,11 @@ impl Change {
             diagnostics,
         }
     }
+}
+
+/// The limits of an operation that begins now.
+fn limits(timeout: Duration, stop: Stop) -> Limits {
+    Limits { deadline: Instant::now() + timeout, stop }
 }
 
 /// A configuration at apply: everything in it is known by then.

@@ -339,6 +339,16 @@ async fn what_aws_does_not_know_yet_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_load_balancer_whose_tags_aws_does_not_tell_yet_is_no_strangers() {
+    let mut core = Core::new(inhabited().await);
+    core.aws.state().consistency = Duration::from_secs(20);
+    let own_groups = json!({"security_group_ids": ["sg-hosts"], "client_cidr_blocks": null});
+    let config = configuration(&change(http(), &own_groups));
+    core.apply(Some(&config)).await.succeeded();
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_starting_instance_is_waited_for_and_a_stopped_one_is_not() {
     for (state, fails) in [("pending", false), ("stopped", true)] {
         let mut core = Core::new(inhabited().await);

@@ -382,18 +382,16 @@ impl State {
 impl State {
     pub(super) fn elb_tags(&mut self, arn: &str) -> Answer<&mut Tags> {
         let kind = arn.split(':').nth(5).and_then(|path| path.split('/').next());
-        let (tags, missing) = match kind {
-            Some("loadbalancer") => {
-                (self.load_balancers.get_mut(arn).map(|object| &mut object.tags), "LoadBalancerNotFound")
+        match kind {
+            Some("loadbalancer") => self.changed_load_balancer(arn).map(|object| &mut object.tags),
+            Some("targetgroup") => self.changed_target_group(arn).map(|object| &mut object.tags),
+            Some("listener") => self.changed_listener(arn).map(|object| &mut object.tags),
+            Some("listener-rule") => {
+                let found = self.rules.get_mut(arn).map(|object| &mut object.tags);
+                found.ok_or_else(|| Refusal::new("RuleNotFound", arn))
             }
-            Some("targetgroup") => {
-                (self.target_groups.get_mut(arn).map(|object| &mut object.tags), "TargetGroupNotFound")
-            }
-            Some("listener") => (self.listeners.get_mut(arn).map(|object| &mut object.tags), "ListenerNotFound"),
-            Some("listener-rule") => (self.rules.get_mut(arn).map(|object| &mut object.tags), "RuleNotFound"),
-            _ => (None, "ValidationError"),
-        };
-        tags.ok_or_else(|| Refusal::new(missing, arn))
+            _ => Err(Refusal::new("ValidationError", arn)),
+        }
     }
 
     /// Changes the tags of several objects, all or none.

@@ -97,7 +97,7 @@ impl State {
     }
 
     /// A listener as a change finds it.
-    fn changed_listener(&mut self, arn: &str) -> Answer<&mut Listener> {
+    pub(super) fn changed_listener(&mut self, arn: &str) -> Answer<&mut Listener> {
         let found = self.listeners.get_mut(arn).filter(|found| found.visible_from <= self.clock);
         found.ok_or_else(|| Refusal::new("ListenerNotFound", arn))
     }

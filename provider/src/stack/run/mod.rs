@@ -313,9 +313,12 @@ impl Run<'_> {
         self.observed.id(&self.step.node).unwrap_or("")
     }
 
-    /// An object that is gone, or never came to be, is deleted.
+    /// An object that is gone, or never came to be, is deleted. One that was just created is rather not known yet.
     fn deleted(&self, result: Result<(), AwsError>) -> Result<(), StepError> {
         match result {
+            Err(error) if error.class() == ErrorClass::NotFound && self.fresh.contains(&self.step.node) => {
+                Err(error.into())
+            }
             Err(error) if error.class() == ErrorClass::NotFound || self.observed.id(&self.step.node).is_none() => {
                 Ok(())
             }

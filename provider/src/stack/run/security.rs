@@ -39,8 +39,8 @@ impl Run<'_> {
         let (group, surplus) = (self.id()?, self.expand(rules)?);
         let Some(direction) = direction(&surplus) else { return Ok(()) };
         match self.aws().revoke_rules(group, direction, &surplus).await {
-            // AWS refuses them all when one is gone already.
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            // AWS refuses them all when one is gone already. A group that it does not know may be too new.
+            Err(error) if error.code == "InvalidPermission.NotFound" => {
                 let there = self.rules_there(group).await?;
                 let left: BTreeSet<RuleSettings> =
                     surplus.into_iter().filter(|rule| there.iter().any(|old| same(old, rule))).collect();
