@@ -8,7 +8,8 @@ use tfplugin::value::Value;
 
 use super::config::{Protocol, Role};
 use super::resolve::resolve;
-use super::schema::{DEFAULT_IDLE_TIMEOUT, DEFAULT_SSL_POLICY, REDIRECT_PORT, schema};
+use super::schema::{DEFAULT_IDLE_TIMEOUT, DEFAULT_SSL_POLICY, DEFAULT_TIMEOUT, REDIRECT_PORT, schema};
+use crate::resource::config::timeouts;
 use crate::resource::rules::{self, CLIENTS, interval_over_timeout, is_absent, is_given, is_weak_policy, known, shown};
 use crate::resource::tags;
 use crate::stack::ownership;
@@ -21,7 +22,7 @@ const INSTANCE_BLOCKS: &str = "instance_cidr_blocks";
 /// A rule: the configuration as given, the same with its defaults, and where to put what is found.
 type Rule = fn(&Value, &Value, &mut Diagnostics);
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     null_elements,
     certificates,
     ssl_policy,
@@ -31,6 +32,7 @@ const RULES: [Rule; 12] = [
     address_families,
     listener_ports,
     health_checks,
+    delays,
     stickiness,
     idle_timeout,
     dns_record,
@@ -246,6 +248,15 @@ fn health_checks(config: &Value, resolved: &Value, found: &mut Diagnostics) {
             let effective = resolved.get(role.name()).get("health_check");
             interval_over_timeout(&path, given, effective, "of health_check", found);
         }
+    }
+}
+
+fn delays(config: &Value, resolved: &Value, found: &mut Diagnostics) {
+    let timeouts = timeouts(config.get("timeouts"), DEFAULT_TIMEOUT);
+    for role in Role::ALL {
+        let path = Path::of(role.name()).attribute("deregistration_delay");
+        let delay = resolved.get(role.name()).get("deregistration_delay");
+        rules::delay_over_timeout(&path, delay, &timeouts, found);
     }
 }
 

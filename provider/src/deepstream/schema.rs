@@ -64,7 +64,9 @@ const PROFILE: Check = Check::Form("must be the name of an instance profile, not
 pub(crate) fn host_and_port(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let is_host = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
-    let port = port.parse().ok().filter(|port| *port > 0)?;
+    // As AWS and the state write a number: no sign, no leading zero.
+    let is_plain = port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0');
+    let port = port.parse().ok().filter(|_| is_plain)?;
     is_host.then_some((host, port))
 }
 
@@ -100,7 +102,9 @@ fn engine_version_fault(text: &str) -> Result<(), String> {
     let number = |text: &str| text.parse::<u32>().ok();
     let numbers: Option<Vec<u32>> = text.split('.').map(number).collect();
     match numbers.as_deref() {
-        Some([major, _] | [major, _, _]) if *major >= 6 => Ok(()),
+        // AWS chooses the patch, and it is not ours to change back.
+        Some([major, minor, _]) if *major >= 6 => Err(format!("AWS chooses the patch: write \"{major}.{minor}\"")),
+        Some([major, _]) if *major >= 6 => Ok(()),
         Some(_) => Err("it is older than 6.0, or no major and minor version".to_owned()),
         None => Err("it is no version".to_owned()),
     }
@@ -275,7 +279,8 @@ fn cache() -> Vec<Attribute> {
         Attribute::string("auth_token_parameter").check(PARAMETER).describe(
             "Name of an SSM parameter (a SecureString) with the token of Redis. The provider reads it when it creates \
              the cache, and the nodes at each start of deepstream: it is in no state, plan or user data. Needs \
-             `transit_encryption` and `iam_instance_profile`. Changing it makes a new cache.",
+             `transit_encryption` and `iam_instance_profile`. Changing it makes a new cache. A new token goes under a \
+             new name: what the parameter holds is not looked at again.",
         ),
     ];
     vec![Attribute::object("cache", arguments).optional_computed().describe(
@@ -356,6 +361,8 @@ mod tests {
             ("redis.internal", Some("no host and port")),
             ("redis://redis.internal:6379", Some("no host and port")),
             ("redis.internal:0", Some("no host and port")),
+            ("redis.internal:06379", Some("no host and port")),
+            ("redis.internal:+6379", Some("no host and port")),
         ] {
             let found = endpoint_fault(endpoint).err();
             assert_eq!(found.is_some(), reason.is_some(), "{endpoint}: {found:?}");
@@ -366,7 +373,7 @@ mod tests {
     #[test]
     fn only_versions_that_deepstreams_connectors_speak_to_are_taken() {
         for (version, good) in
-            [("7.1", true), ("6.2", true), ("7.0.4", true), ("5.0.6", false), ("7", false), ("x", false)]
+            [("7.1", true), ("6.2", true), ("7.0.4", false), ("5.0.6", false), ("7", false), ("x", false)]
         {
             assert_eq!(engine_version_fault(version).is_ok(), good, "{version}");
         }

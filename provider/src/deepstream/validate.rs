@@ -9,9 +9,10 @@ use tfplugin::value::Value;
 
 use super::config::{Config, overrides};
 use super::resolve::resolve;
-use super::schema::{PROBES, schema};
+use super::schema::{DEFAULT_TIMEOUT, PROBES, schema};
 use super::user_data::LIMIT;
 use crate::resource::arguments::DEFAULT_SSL_POLICY;
+use crate::resource::config::timeouts;
 use crate::resource::rules::{self, CLIENTS, interval_over_timeout, is_absent, is_given, is_weak_policy, shown};
 use crate::resource::tags;
 use crate::stack::ownership;
@@ -52,6 +53,9 @@ pub(crate) fn validate(config: &Value) -> Diagnostics {
     for rule in RULES {
         rule(config, &resolved, &mut found);
     }
+    let timeouts = timeouts(config.get("timeouts"), DEFAULT_TIMEOUT);
+    let delay = resolved.get("deregistration_delay");
+    rules::delay_over_timeout(&Path::of("deregistration_delay"), delay, &timeouts, &mut found);
     rules::stickiness(config.get("stickiness"), &Path::of("stickiness"), &mut found);
     rules::dns_record(config, &mut found);
     found.extend(tags::validate(config.get("tags"), &Path::of("tags"), OWN_TAGS));
@@ -391,6 +395,8 @@ mod tests {
             (json!({"health_check": {"path": "/health?x=1"}}), vec!["error health_check.path"]),
             (json!({"health_check": {"interval": 5}}), vec!["error health_check.interval"]),
             (json!({"idle_timeout": 30}), vec!["warning idle_timeout"]),
+            (json!({"deregistration_delay": 3600}), vec!["warning deregistration_delay"]),
+            (json!({"cache": {"engine_version": "7.0.4"}}), vec!["error cache.engine_version"]),
             (json!({"user_data_extra": "x".repeat(15_000)}), vec!["error user_data_extra"]),
             (json!({"deepstream_version": "latest"}), vec!["error deepstream_version"]),
         ] {

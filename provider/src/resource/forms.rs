@@ -11,7 +11,7 @@ use crate::duration::parse_go_duration;
 
 /// A load balancer's name (`CreateLoadBalancer`, parameter `Name`).
 pub(crate) const NAME: Check = Check::Form(
-    "must be 1 to 32 letters, digits and hyphens, with no hyphen at either end, and not start with `internal-`",
+    "must be 1 to 32 letters, digits and hyphens, with no hyphen at either end, and not start with `internal-` or `sg-`",
     name,
 );
 /// A subnet's id.
@@ -124,13 +124,16 @@ fn name(value: &str) -> Result<(), String> {
             Some("it is longer than 32 characters")
         } else if text.starts_with('-') || text.ends_with('-') {
             Some("it starts or ends with a hyphen")
+        } else if text.starts_with("sg-") {
+            Some("it starts with `sg-`, which AWS keeps for itself")
         } else {
             text.starts_with("internal-").then_some("it starts with `internal-`, which AWS keeps for itself")
         }
     };
     judge(value, fault, |text| {
         let plain: String = text.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let stem: String = plain.trim_matches('-').trim_start_matches("internal-").chars().take(32).collect();
+        let stem = plain.trim_matches('-').trim_start_matches("internal-").trim_start_matches("sg-");
+        let stem: String = stem.chars().take(32).collect();
         stem.trim_matches('-').to_owned()
     })
 }

@@ -9,7 +9,8 @@ use tfplugin::path::Path;
 use tfplugin::schema::{Kind, Mode, Schema, Type};
 use tfplugin::value::Value;
 
-use super::arguments::{INTERVALS, PROBE_TIMEOUTS};
+use super::arguments::{DEREGISTRATION_DELAYS, INTERVALS, PROBE_TIMEOUTS};
+use super::config::Timeouts;
 
 /// The arguments that say who may connect.
 pub(crate) const CLIENTS: [&str; 3] = ["client_cidr_blocks", "client_ipv6_cidr_blocks", "client_prefix_list_ids"];
@@ -95,6 +96,23 @@ pub(crate) fn interval_over_timeout(
             interval - 1,
         ),
     );
+}
+
+/// What drains for as long as an update may take makes every update fail that waits for it.
+pub(crate) fn delay_over_timeout(path: &Path, delay: &Value, timeouts: &Timeouts, found: &mut Diagnostics) {
+    let Some(delay) = delay.as_i64().filter(|seconds| DEREGISTRATION_DELAYS.contains(seconds)) else { return };
+    let update = timeouts.update.as_secs();
+    if delay.unsigned_abs() >= update {
+        found.warning_at(
+            path.clone(),
+            "Draining outlasts the timeout of an update",
+            format!(
+                "{path} is {delay} s, and timeouts.update is {update} s. An update that takes targets away waits for \
+                 their connections to drain, and would be over time. Set timeouts.update to some minutes more than the \
+                 delay."
+            ),
+        );
+    }
 }
 
 /// A record must have a name.
