@@ -175,6 +175,9 @@ impl Function for Shout {
         match arguments[0].as_str().unwrap_or_default() {
             "panic" => panic!("on purpose"),
             "" => Err(FunctionError { argument: Some(0), message: "Nothing to shout.".to_owned() }),
+            quoted if quoted.starts_with("quote ") => {
+                Err(FunctionError { argument: Some(0), message: format!("Not {quoted}.") })
+            }
             text => Ok(text.to_uppercase().into()),
         }
     }

@@ -21,10 +21,26 @@ async fn the_schema_offers_everything_the_provider_has() {
 }
 
 #[tokio::test]
-async fn what_is_not_served_is_unimplemented() {
+async fn what_is_not_served_is_unimplemented_and_not_offered() {
     let (server, _) = start();
+    let schema = server.get_provider_schema(Request::new(Default::default())).await.unwrap().into_inner();
+    assert!(!schema.server_capabilities.unwrap().generate_resource_config);
     let status = server.generate_resource_config(Request::new(Default::default())).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unimplemented);
+}
+
+/// Core takes a deferred answer for an error unless it runs an experiment, and forgives wrong plans only when told that
+/// they come from the oldest SDK.
+#[tokio::test]
+async fn nothing_is_deferred_and_nothing_is_to_be_forgiven() {
+    let (server, _) = start();
+    let client_capabilities = Some(wire::ClientCapabilities { deferral_allowed: true, ..Default::default() });
+    let create = plan_resource_change::Request { client_capabilities, ..plan_of(&Value::Null, &thing("a")) };
+    let planned = plan(&server, create).await;
+    assert_eq!((planned.deferred, planned.legacy_type_system), (None, false));
+    let applied = apply(&server, apply_of(&Value::Null, &thing("a"))).await;
+    assert!(!applied.legacy_type_system);
+    assert_eq!(read(&server, "probe_thing", &thing("a")).await.deferred, None);
 }
 
 #[tokio::test]
@@ -83,6 +99,9 @@ async fn a_function_answers_or_says_which_argument_is_wrong() {
     }
     let crashed = call("shout", &text("panic")).await.unwrap().into_inner().error.unwrap();
     assert!(crashed.text.contains("on purpose"), "{}", crashed.text);
+    crate::log::add_secret("secret-of-an-argument");
+    let quoting = call("shout", &text("quote secret-of-an-argument")).await.unwrap().into_inner().error.unwrap();
+    assert_eq!(quoting.text, "Not quote ***.");
     let unknown = call("whisper", &text("a")).await.unwrap().into_inner().error.unwrap();
     assert!(unknown.text.contains("whisper"), "{}", unknown.text);
 }

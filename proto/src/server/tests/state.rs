@@ -74,7 +74,14 @@ async fn a_state_moves_here_from_another_type() {
 }
 
 async fn upgrade(server: &ProviderServer, version: i64, json: &str) -> upgrade_resource_state::Response {
-    let raw_state = wire::RawState { json: json.as_bytes().to_vec(), ..Default::default() };
+    upgrade_raw(server, version, wire::RawState { json: json.as_bytes().to_vec(), ..Default::default() }).await
+}
+
+async fn upgrade_raw(
+    server: &ProviderServer,
+    version: i64,
+    raw_state: wire::RawState,
+) -> upgrade_resource_state::Response {
     let type_name = "probe_thing".to_owned();
     let request = upgrade_resource_state::Request { type_name, version, raw_state: Some(raw_state) };
     server.upgrade_resource_state(Request::new(request)).await.unwrap().into_inner()
@@ -94,6 +101,10 @@ async fn a_stored_state_is_upgraded_when_it_is_older_and_read_as_it_is_when_not(
     for broken in ["", "{", r#"{"name": 7}"#] {
         assert_eq!(summaries(&upgrade(&server, 2, broken).await.diagnostics), ["Cannot read the stored state"]);
     }
+    let flatmap = [("name".to_owned(), "a".to_owned())].into();
+    let ancient = upgrade_raw(&server, 0, wire::RawState { flatmap, ..Default::default() }).await;
+    assert_eq!(summaries(&ancient.diagnostics), ["Cannot read the stored state"]);
+    assert!(ancient.diagnostics[0].detail.contains("Terraform 0.11"), "{}", ancient.diagnostics[0].detail);
 }
 
 #[tokio::test]
