@@ -47,10 +47,6 @@ pub enum Nesting {
     Single,
     /// A list of objects.
     List,
-    /// A set of objects.
-    Set,
-    /// A map of objects.
-    Map,
 }
 
 /// What an attribute holds.
@@ -82,8 +78,6 @@ pub enum Check {
     OneOf(&'static [&'static str]),
     /// A whole number in this range, both ends included.
     Range(i64, i64),
-    /// A collection with this many elements, both ends included.
-    Size(usize, usize),
     /// A string with this many characters, both ends included.
     Length(usize, usize),
     /// A string with a form that words describe: the description for the documentation, and the test, which
@@ -251,8 +245,6 @@ impl Attribute {
                 match nesting {
                     Nesting::Single => object,
                     Nesting::List => Type::List(Box::new(object)),
-                    Nesting::Set => Type::Set(Box::new(object)),
-                    Nesting::Map => Type::Map(Box::new(object)),
                 }
             }
         }
@@ -343,13 +335,8 @@ impl Attribute {
         match (value, &self.kind) {
             (Value::Null, _) => self.resolved_default(),
             (Value::Map(_), Kind::Nested(Nesting::Single, attributes)) => object_with_defaults(attributes, value),
-            (Value::Map(entries), Kind::Nested(Nesting::Map, attributes)) => {
-                let entries = entries.iter().map(|(key, object)| (key, object_with_defaults(attributes, object)));
-                Value::object(entries)
-            }
-            (Value::List(elements), Kind::Nested(nesting, attributes)) => {
-                let objects = elements.iter().map(|object| object_with_defaults(attributes, object));
-                if *nesting == Nesting::Set { Value::set(objects) } else { Value::List(objects.collect()) }
+            (Value::List(elements), Kind::Nested(Nesting::List, attributes)) => {
+                Value::List(elements.iter().map(|object| object_with_defaults(attributes, object)).collect())
             }
             (given, _) => given.clone(),
         }

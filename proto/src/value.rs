@@ -62,11 +62,6 @@ impl Number {
         self.0.parse().ok()
     }
 
-    /// The number as a whole one without a sign, when it is one and fits.
-    pub fn as_u64(&self) -> Option<u64> {
-        self.0.parse().ok()
-    }
-
     /// The canonical decimal text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -92,12 +87,6 @@ fn canonical(negative: bool, digits: &str, point: i64) -> String {
 
 impl From<i64> for Number {
     fn from(value: i64) -> Self {
-        Self(value.to_string())
-    }
-}
-
-impl From<u64> for Number {
-    fn from(value: u64) -> Self {
         Self(value.to_string())
     }
 }

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
 use tfplugin::path::Path;
 
-use crate::aws::{AwsError, ErrorClass, LoadBalancerState, TargetHealth};
+use crate::aws::{Attributes, AwsError, ErrorClass, LoadBalancerState, TargetHealth};
 use crate::stack::apply::Outcome;
 use crate::stack::observe::{Found, Taken};
 use crate::stack::run::StepError;
 use crate::stack::step::{Change, Step};
-use crate::stack::{Desired, NodeId, Observed};
+use crate::stack::{Desired, NodeId, Observed, Ref};
 
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,8 +172,13 @@ fn path(step: &Step, error: &StepError) -> Path {
         (_, "InvalidScheme") => Path::of("scheme"),
         (_, "CertificateNotFound" | "UnsupportedCertificate") => Path::of("certificate_arn"),
         (_, "SSLPolicyNotFound") => Path::of("ssl_policy"),
-        (_, "InvalidTarget") => Path::of("instance_ids"),
-        (Change::SetLoadBalancerAttributes(_), "InvalidConfigurationRequest") => Path::of("access_logs"),
+        // Instances of the stack's own are no argument.
+        (Change::RegisterTargets(targets), "InvalidTarget")
+            if targets.iter().all(|target| matches!(target, Ref::Known(_))) =>
+        {
+            Path::of("instance_ids")
+        }
+        (Change::SetLoadBalancerAttributes(changed), "InvalidConfigurationRequest") => logs(changed),
         (Change::SetSubnets(_), _) => Path::of("subnet_ids"),
         (Change::SetIpAddressType(_), _) => Path::of("ip_address_type"),
         (_, "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed") => Path::of("ami_id"),
@@ -182,6 +187,16 @@ fn path(step: &Step, error: &StepError) -> Path {
             Path::of("instance_type")
         }
         (Change::CreateRecord(_) | Change::SetRecord(_) | Change::DeleteRecord(_), _) => Path::of("dns_record"),
+        _ => Path::root(),
+    }
+}
+
+/// The logs that a change of attributes is about, when it is about those of one kind.
+fn logs(changed: &Attributes) -> Path {
+    let about = |argument: &str| changed.keys().any(|key| key.starts_with(&format!("{argument}.")));
+    match (about("access_logs"), about("connection_logs")) {
+        (true, false) => Path::of("access_logs"),
+        (false, true) => Path::of("connection_logs"),
         _ => Path::root(),
     }
 }
@@ -291,4 +306,41 @@ fn hint(error: &AwsError) -> Option<String> {
         _ => return None,
     };
     Some(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::step::When;
+
+    /// The argument that a refused change is blamed on.
+    fn blamed(change: Change, code: &str) -> String {
+        let step = Step { node: NodeId::LoadBalancer, change, when: When::After(BTreeSet::new()), why: "" };
+        let (operation, code) = ("elasticloadbalancing:ModifyLoadBalancerAttributes", code.to_owned());
+        let error = AwsError { operation, code, message: String::new(), request_id: None };
+        path(&step, &StepError::Aws(error)).to_string()
+    }
+
+    #[test]
+    fn logs_that_cannot_be_written_are_blamed_on_the_argument_of_their_kind() {
+        for (keys, argument) in [
+            ("access_logs.s3.bucket", "access_logs"),
+            ("connection_logs.s3.bucket connection_logs.s3.enabled", "connection_logs"),
+            ("access_logs.s3.bucket connection_logs.s3.bucket", ""),
+            ("idle_timeout.timeout_seconds", ""),
+        ] {
+            let changed = keys.split(' ').map(|key| (key.to_owned(), "x".to_owned())).collect();
+            let change = Change::SetLoadBalancerAttributes(changed);
+            assert_eq!(blamed(change, "InvalidConfigurationRequest"), argument, "{keys}");
+        }
+    }
+
+    #[test]
+    fn only_instances_that_were_given_are_blamed_on_instance_ids() {
+        let given = Ref::Known("i-1".to_owned());
+        let own = Ref::Of(NodeId::Instance("1-0a".to_owned()));
+        for (target, argument) in [(given, "instance_ids"), (own, "")] {
+            assert_eq!(blamed(Change::RegisterTargets([target].into()), "InvalidTarget"), argument);
+        }
+    }
 }

@@ -18,8 +18,7 @@ impl Check {
                 format!("one of {}", allowed.join(", "))
             }
             Self::Range(min, max) => format!("must be between {min} and {max}"),
-            Self::Size(min, max) => format!("must have {}", counted(*min, *max, "element")),
-            Self::Length(min, max) => format!("must have {}", counted(*min, *max, "character")),
+            Self::Length(min, max) => format!("must have {}", characters(*min, *max)),
             Self::Form(description, _) => (*description).to_owned(),
             Self::Each(check) => format!("each element: {}", check.rule()),
         }
@@ -40,8 +39,6 @@ impl Check {
             (Self::Range(min, max), Value::Number(number)) => {
                 number.as_i64().is_some_and(|number| (*min..=*max).contains(&number))
             }
-            (Self::Size(min, max), Value::List(elements)) => (*min..=*max).contains(&elements.len()),
-            (Self::Size(min, max), Value::Map(entries)) => (*min..=*max).contains(&entries.len()),
             (Self::Length(min, max), Value::String(text)) => (*min..=*max).contains(&text.chars().count()),
             (Self::Form(_, test), Value::String(text)) => {
                 hint = test(text).err().map(|wrong| sentence(&wrong));
@@ -59,12 +56,12 @@ impl Check {
     }
 }
 
-fn counted(min: usize, max: usize, noun: &str) -> String {
+fn characters(min: usize, max: usize) -> String {
     match (min, max) {
-        (min, usize::MAX) => format!("at least {}", count(min, noun)),
-        (0, max) => format!("at most {}", count(max, noun)),
-        (min, max) if min == max => format!("exactly {}", count(max, noun)),
-        (min, max) => format!("between {min} and {}", count(max, noun)),
+        (min, usize::MAX) => format!("at least {}", count(min, "character")),
+        (0, max) => format!("at most {}", count(max, "character")),
+        (min, max) if min == max => format!("exactly {}", count(max, "character")),
+        (min, max) => format!("between {min} and {}", count(max, "character")),
     }
 }
 
@@ -119,27 +116,7 @@ pub(super) fn validate_attribute(attribute: &Attribute, value: &Value, path: &Pa
                 validate_object(attributes, object, &path.index(index), diagnostics);
             }
         }
-        (Nesting::Set, Value::List(objects)) => {
-            for object in objects {
-                validate_set_element(attributes, object, path, diagnostics);
-            }
-        }
-        (Nesting::Map, Value::Map(objects)) => {
-            for (key, object) in objects {
-                validate_object(attributes, object, &path.key(key), diagnostics);
-            }
-        }
         _ => {}
-    }
-}
-
-/// An element of a set has no path, so the path is that of the set; the summary names the attribute in it.
-fn validate_set_element(attributes: &[Attribute], object: &Value, path: &Path, diagnostics: &mut Diagnostics) {
-    let mut found = Diagnostics::new();
-    validate_object(attributes, object, &Path::root(), &mut found);
-    for diagnostic in found {
-        let detail = format!("In an element of \"{path}\": {}", diagnostic.detail);
-        diagnostics.error_at(path.clone(), diagnostic.summary, detail);
     }
 }
 
@@ -162,8 +139,6 @@ fn apply(check: &Check, value: &Value, r#type: &Type, path: &Path, test: &mut dy
                 apply(check, value, element, &path.key(key), test);
             }
         }
-        // Two unknown elements of a set may turn out to be one.
-        (Check::Size(..), Type::Set(_), value) if !value.is_wholly_known() => {}
         _ => test(path, check, value),
     }
 }
@@ -200,8 +175,6 @@ mod tests {
 
         let form = Attribute::string("name").check(Check::Form("must have an even length", even_length));
         assert_eq!(details(form, "abc"), ["Got \"abc\". Write \"abcabc\". Must have an even length."]);
-        let size = Attribute::string_list("subnets").check(Check::Size(2, usize::MAX));
-        assert_eq!(details(size, vec!["a"]), ["Got 1 element. Must have at least 2 elements."]);
         let length = Attribute::string("name").check(Check::Length(1, 2));
         assert_eq!(details(length, "äöü"), ["Got \"äöü\". Must have between 1 and 2 characters."]);
     }
@@ -228,8 +201,6 @@ mod tests {
         for value in [Value::Null, Value::Unknown, Value::object([("name", Value::Unknown)])] {
             assert!(messages(nested(), value).is_empty());
         }
-        let set = Attribute::string_set("set").check(Check::Size(0, 1));
-        assert!(messages(set, Value::List(vec![Value::Unknown, "a".into()])).is_empty());
     }
 
     #[test]
@@ -250,17 +221,13 @@ mod tests {
     fn nested_attributes_are_checked_in_every_nesting() {
         let attributes = || vec![Attribute::number("port").range(1, 65535)];
         let wrong = || Value::object([("port", 0.into())]);
-        let cases = [
-            (Nesting::Single, wrong(), "nested.port", "nested.port"),
-            (Nesting::List, Value::List(vec![wrong()]), "nested[0].port", "nested[0].port"),
-            (Nesting::Map, Value::object([("k", wrong())]), "nested[\"k\"].port", "nested[\"k\"].port"),
-            (Nesting::Set, Value::List(vec![wrong()]), "nested", "port"),
-        ];
-        for (nesting, value, path, named) in cases {
+        let cases =
+            [(Nesting::Single, wrong(), "nested.port"), (Nesting::List, Value::List(vec![wrong()]), "nested[0].port")];
+        for (nesting, value, path) in cases {
             let found = messages(Attribute::new("nested", Kind::Nested(nesting, attributes())), value);
             assert_eq!(found.len(), 1, "{nesting:?}");
             assert_eq!(found[0].0, path);
-            assert_eq!(found[0].1, format!("Invalid value for \"{named}\""));
+            assert_eq!(found[0].1, format!("Invalid value for \"{path}\""));
             assert!(found[0].2.ends_with("Got 0. Must be between 1 and 65535."), "{}", found[0].2);
         }
     }
@@ -276,8 +243,8 @@ mod tests {
         let documented = [
             (Check::OneOf(&["a", "b"]), "One of `a`, `b`."),
             (Check::Range(1, 4000), "Must be between 1 and 4000."),
-            (Check::Size(1, usize::MAX), "Must have at least 1 element."),
-            (Check::Size(0, 5), "Must have at most 5 elements."),
+            (Check::Length(1, usize::MAX), "Must have at least 1 character."),
+            (Check::Length(0, 5), "Must have at most 5 characters."),
             (Check::Length(32, 32), "Must have exactly 32 characters."),
             (Check::Form("an ARN", even_length), "An ARN."),
             (Check::Each(Box::new(Check::Range(1, 2))), "Each element: must be between 1 and 2."),

@@ -162,8 +162,6 @@ fn nested(nesting: Nesting, attributes: &[Attribute]) -> wire::schema::Object {
     let nesting = match nesting {
         Nesting::Single => NestingMode::Single,
         Nesting::List => NestingMode::List,
-        Nesting::Set => NestingMode::Set,
-        Nesting::Map => NestingMode::Map,
     };
     wire::schema::Object { attributes: attributes.iter().map(attribute).collect(), nesting: nesting.into() }
 }

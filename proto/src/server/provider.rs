@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::convert;
 use super::resource::known;
 use crate::diagnostics::Diagnostics;
+use crate::log;
 use crate::provider::{DataSource, Provider, Stop};
 use crate::value::Value;
 use crate::wire::{
@@ -162,5 +163,7 @@ pub(super) async fn call_function(
 /// The answer of a function that fails; `argument` is the position of the one at fault.
 pub(super) fn function_failure(argument: Option<usize>, text: impl Into<String>) -> call_function::Response {
     let function_argument = argument.and_then(|index| i64::try_from(index).ok());
-    call_function::Response { result: None, error: Some(wire::FunctionError { text: text.into(), function_argument }) }
+    // A function may quote its argument.
+    let text = log::redact(&text.into()).into_owned();
+    call_function::Response { result: None, error: Some(wire::FunctionError { text, function_argument }) }
 }
