@@ -87,11 +87,23 @@ pub(crate) fn ambiguous(diagnostics: &mut Diagnostics, node: &NodeId, candidates
     );
 }
 
-/// Refuses to replace a target group that somebody else's listener or rule uses.
+/// Refuses to delete a listener that has somebody else's rules, and to replace a target group that somebody else's
+/// listener or rule uses.
 pub(crate) fn refuse_foreign(wanted: &Desired, found: &Found) -> Result<(), Diagnostics> {
     let mut diagnostics = Diagnostics::new();
+    let goes = |node: &&NodeId| !wanted.nodes.contains_key(*node);
     for foreign in &found.observed.foreign {
-        for group in foreign.uses.iter().filter(|group| !wanted.nodes.contains_key(*group)) {
+        if let Some(listener) = foreign.on.as_ref().filter(goes) {
+            diagnostics.error(
+                format!("The {listener} would be deleted, but others have a rule on it"),
+                format!(
+                    "{} ({}) would go with it, and is not managed by this resource. Move it to another listener or delete it first.",
+                    foreign.what, foreign.arn
+                ),
+            );
+            continue;
+        }
+        for group in foreign.uses.iter().filter(goes) {
             diagnostics.error(
                 format!("The {group} would be replaced, but others use it"),
                 format!(

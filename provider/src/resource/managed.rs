@@ -22,6 +22,8 @@ use super::{Composite, LOAD_BALANCER, Preflight, REPLACING, apply, find, outputs
 use crate::aws::{Aws, LoadBalancerKey, Tags};
 use crate::diagnose;
 use crate::settings::{Preflight as Mode, Settings, Shared};
+use crate::stack::NodeId;
+use crate::stack::observe::Found;
 
 /// A resource type, with the provider's settings.
 pub(crate) struct Managed<C> {
@@ -76,29 +78,25 @@ impl<C: Composite> Managed<C> {
         C::preflight(aws.as_ref(), resolved, prior, &private, settings.preflight).await
     }
 
-    /// Who else uses a target group that the plan replaces; asked only when it does.
-    async fn foreign_users(
-        &self,
-        settings: &Settings,
-        prior: Option<&Value>,
-        planned: &Value,
-        private: &[u8],
-    ) -> Diagnostics {
-        let none = Diagnostics::new();
-        let (Some(prior), Some(aws), Some(wanted)) = (prior, &settings.aws, C::desired(planned, "", &Tags::new()))
-        else {
-            return none;
-        };
-        if C::group_names(prior) == C::group_names(planned) || settings.preflight == Mode::Off {
-            return none;
+    /// Who else uses a target group that the plan replaces or a listener that it deletes; asked only when it does.
+    async fn foreign_users(&self, settings: &Settings, prior: &Value, planned: &Value, private: &[u8]) -> Diagnostics {
+        let Some(wanted) = C::desired(planned, "", &Tags::new()) else { return Diagnostics::new() };
+        let goes = |id: &NodeId| matches!(id, NodeId::Listener(_)) && !wanted.nodes.contains_key(id);
+        let there = C::desired(prior, "", &Tags::new());
+        let closes = there.is_some_and(|there| there.nodes.keys().any(goes));
+        if !closes && C::group_names(prior) == C::group_names(planned) {
+            return Diagnostics::new();
         }
+        let found = self.found_to_change(settings, prior, private).await;
+        found.and_then(|found| diagnose::refuse_foreign(&wanted, &found).err()).unwrap_or_default()
+    }
+
+    /// What an apply would find; `None` when the checks of a plan ask nothing, or get no answer.
+    async fn found_to_change(&self, settings: &Settings, prior: &Value, private: &[u8]) -> Option<Found> {
+        let aws = settings.aws.as_ref().filter(|_| settings.preflight != Mode::Off)?;
         let private = Private::decode(private);
-        let Ok(owner) = find::owner_of::<C>(aws.as_ref(), prior, &private).await else { return none };
-        let purpose = find::Purpose::Change;
-        let Ok(found) = find::find_known::<C>(aws.as_ref(), prior, &private, &owner, purpose, None).await else {
-            return none;
-        };
-        diagnose::refuse_foreign(&wanted, &found).err().unwrap_or_default()
+        let owner = find::owner_of::<C>(aws.as_ref(), prior, &private).await.ok()?;
+        find::find_known::<C>(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, None).await.ok()
     }
 
     /// The state as AWS has it now; `None` when nothing of the stack is left. As long as anything is, it stays in
@@ -196,7 +194,10 @@ impl<C: Composite> Resource for Managed<C> {
             settings.default_tags.as_ref().map_or(Value::Unknown, |defaults| outputs::tags_all(&resolved, defaults));
         let planned = C::planned(&resolved, prior.as_ref(), &tags_all, &checked);
         let requires_replace = prior.as_ref().map(|prior| requires_replace(&planned, prior)).unwrap_or_default();
-        let foreign = self.foreign_users(&settings, prior.as_ref(), &planned, &private).await;
+        let foreign = match &prior {
+            Some(prior) => self.foreign_users(&settings, prior, &planned, &private).await,
+            None => Diagnostics::new(),
+        };
         // Core plans a replacement a second time, as a create: that is when the checks speak.
         let mut diagnostics = if requires_replace.is_empty() {
             checked.diagnostics

@@ -294,6 +294,8 @@ pub(crate) struct Foreign {
     /// What it is, for a message: `listener 8080`.
     pub(crate) what: String,
     pub(crate) arn: String,
+    /// The listener of the stack that it goes with.
+    pub(crate) on: Option<NodeId>,
     /// The target groups of the stack that it uses.
     pub(crate) uses: BTreeSet<NodeId>,
 }

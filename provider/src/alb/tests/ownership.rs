@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::core::{Applied, Core};
 use super::{STACK, built, change, changing_calls, configuration, difference, full, http, inhabited, picture, settle};
-use crate::aws::fake::{FakeAws, Fault};
+use crate::aws::fake::{FakeAws, Fault, Rule, cert_arn};
 use crate::aws::{Aws, Direction, NewLoadBalancer, NewSecurityGroup, Peer, RuleSettings, Tags};
 
 /// Dies at the n-th call of a create of this configuration, and forgets it as core does.
@@ -129,6 +129,41 @@ async fn a_rule_of_others_for_the_load_balancer_is_no_drift_and_stays() {
     core.apply(Some(&busier)).await.succeeded();
     let state = core.aws.state();
     assert!(state.security_groups["sg-hosts"].rules.values().any(|(there, _)| *there == rule));
+}
+
+/// Puts somebody else's rule, which uses nothing of the stack's, on the stack's listener on port 80: its ARN.
+fn put_rule(core: &Core) -> String {
+    let mut state = core.aws.state();
+    let ours = |tags: &Tags| tags.get("codestream:stack").is_some_and(|stack| stack == STACK);
+    let listener = state.listeners.iter().find(|(_, found)| found.settings.port == 80 && ours(&found.tags));
+    let listener_arn = listener.unwrap().0.clone();
+    let arn = format!("{}/by-hand", listener_arn.replace(":listener/", ":listener-rule/"));
+    let (priority, target_group_arns) = ("10".to_owned(), Vec::new());
+    state.rules.insert(arn.clone(), Rule { listener_arn, priority, target_group_arns, tags: Tags::new() });
+    arn
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_with_a_rule_of_others_is_not_deleted() {
+    let secured = json!({"protocol": "HTTPS", "certificate_arn": cert_arn(1)});
+    let moved = json!({"api": {"listener_port": 8080, "target_port": 80, "deregistration_delay": 5}});
+    for arguments in [&secured, &moved] {
+        let mut core = built(&http()).await;
+        let (rule, from) = (put_rule(&core), core.aws.calls().len());
+        let config = configuration(&change(http(), arguments));
+        let applied = core.apply(Some(&config)).await;
+        assert!(refused(&applied, &rule), "{:?}", applied.errors());
+        core.check_plans();
+        let shown = core.changes(&config).await;
+        assert!(shown.iter().any(|error| error.contains(&rule)), "{shown:?}");
+        assert_eq!(changing_calls(&core.aws, from), Vec::<String>::new());
+    }
+    // One that stays keeps its rules.
+    let mut core = built(&http()).await;
+    let rule = put_rule(&core);
+    let redirected = change(http(), &change(secured, &json!({"redirect_http": true})));
+    core.apply(Some(&configuration(&redirected))).await.succeeded();
+    assert!(core.aws.state().rules.contains_key(&rule));
 }
 
 #[tokio::test(start_paused = true)]

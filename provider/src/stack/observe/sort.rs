@@ -216,25 +216,26 @@ impl Sorter<'_> {
                 action: action(&settings.action),
             });
             let id = NodeId::Listener(settings.port);
-            if !self.claim(id, &listener.arn, &tags, node, adopted.is_some()) {
+            let ours = self.claim(id.clone(), &listener.arn, &tags, node, adopted.is_some());
+            if !ours {
                 let uses = groups_of(&settings.action);
-                self.add_foreign(format!("the listener on port {}", settings.port), &listener.arn, uses);
+                self.add_foreign(format!("the listener on port {}", settings.port), &listener.arn, None, uses);
             }
             for rule in self.answers.listener_rules.get(&listener.arn).into_iter().flatten() {
                 let what =
                     format!("the rule with priority {} of the listener on port {}", rule.priority, settings.port);
-                self.add_foreign(what, &rule.arn, rule.target_group_arns.iter());
+                self.add_foreign(what, &rule.arn, ours.then(|| id.clone()), rule.target_group_arns.iter());
             }
         }
     }
 
-    fn add_foreign<'s>(&mut self, what: String, arn: &str, uses: impl Iterator<Item = &'s String>) {
+    fn add_foreign<'s>(&mut self, what: String, arn: &str, on: Option<NodeId>, uses: impl Iterator<Item = &'s String>) {
         let observed = &self.found.observed;
         let uses = uses.filter_map(|group| match observed.reference(group) {
             Ref::Of(node) => Some(node),
             Ref::Known(_) => None,
         });
-        let foreign = Foreign { what, arn: arn.to_owned(), uses: uses.collect() };
+        let foreign = Foreign { what, arn: arn.to_owned(), on, uses: uses.collect() };
         self.found.observed.foreign.push(foreign);
     }
 
