@@ -11,7 +11,7 @@ use crate::stack::apply::Outcome;
 use crate::stack::observe::{Found, Taken};
 use crate::stack::run::StepError;
 use crate::stack::step::{Change, Step};
-use crate::stack::{Desired, NodeId, Observed};
+use crate::stack::{Desired, Foreign, NodeId};
 
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,9 +117,9 @@ pub(crate) fn refuse_foreign(wanted: &Desired, found: &Found) -> Result<(), Diag
 }
 
 /// Names what goes with the load balancer although it is somebody else's.
-pub(crate) fn warn_of_foreign(observed: &Observed) -> Diagnostics {
+pub(crate) fn warn_of_foreign(foreign: &[Foreign]) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
-    for foreign in &observed.foreign {
+    for foreign in foreign {
         diagnostics.warning(
             "Something of others goes with the load balancer",
             format!(

@@ -117,7 +117,7 @@ pub(super) async fn delete<C: Composite>(
         return Err(refuse_protected(Some(&protected), "deleted"));
     }
     let timeout = C::common(prior).map_or(Duration::from_secs(60 * 60), |config| config.timeouts.delete);
-    let warnings = diagnose::warn_of_foreign(&found.observed);
+    let warnings = diagnose::warn_of_foreign(&found.observed.foreign);
     let change = Change { aws, owner, tags: tags_of(prior.get("tags_all")), purpose: Purpose::Change, timeout, stop };
     let outcome = change.run(&Desired::default(), found).await;
     let mut response = change.respond::<C>(Operation::Delete, prior, outcome, OnUnhealthy::Error);

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::private::Private;
 use super::{Common, Composite};
 use crate::aws::{Aws, AwsError, LoadBalancerKey, SecurityGroupKey, Tags, VpcInfo};
-use crate::stack::NodeId;
-use crate::stack::observe::{Found, Roles, Sought, SoughtRecord, observe};
+use crate::stack::observe::{Found, Roles, Sought, SoughtRecord, foreign, observe};
 use crate::stack::ownership::{Claim, Owner, RESOURCE_ID, Service};
+use crate::stack::{Foreign, NodeId};
 
 /// Why to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +63,47 @@ pub(crate) async fn find_known<C: Composite>(
     wanted: Option<&Common>,
 ) -> Result<Found, AwsError> {
     let roles = C::roles(&owner.stack);
+    let mut sought = known_stack::<C>(state, private, owner, roles.as_ref(), purpose);
+    let kept = private.records.iter().map(|record| (record.zone_id.clone(), record.name.clone(), record.kind.clone()));
+    add_records(&mut sought.records, kept, true);
+    add_records(&mut sought.records, keys(C::common(state).as_ref()), true);
+    if let Some(wanted) = wanted {
+        // The VPC may have got another block since it was asked.
+        sought.vpc = VpcInfo { id: sought.vpc.id, ..VpcInfo::default() };
+        add_records(&mut sought.records, keys(Some(wanted)), false);
+        if sought.rules_in.is_none() {
+            sought.rules_in.clone_from(&wanted.rules_in);
+        }
+    }
+    observe(aws, &sought).await
+}
+
+/// Looks for what others have on the load balancer of a stack that the state knows.
+pub(crate) async fn find_foreign<C: Composite>(
+    aws: &dyn Aws,
+    state: &Value,
+    private: &Private,
+) -> Result<Vec<Foreign>, AwsError> {
+    let owner = owner_of::<C>(aws, state, private).await?;
+    let roles = C::roles(&owner.stack);
+    foreign(aws, &known_stack::<C>(state, private, &owner, roles.as_ref(), Purpose::Change)).await
+}
+
+/// What to look for of a stack that the state knows, but for its records.
+fn known_stack<'a, C: Composite>(
+    state: &Value,
+    private: &Private,
+    owner: &'a Owner,
+    roles: &'a dyn Roles,
+    purpose: Purpose,
+) -> Sought<'a> {
     // Core drops the private state of an apply that broke off: then nobody knows what that has left.
     let changing = purpose == Purpose::Change || private.resource_id.is_empty();
     let mut sought = Sought {
         owner,
-        roles: roles.as_ref(),
+        roles,
         load_balancer: LoadBalancerKey::Arn(state.get("arn").as_str().unwrap_or_default().to_owned()),
-        known: known::<C>(state, private, roles.as_ref()),
+        known: known::<C>(state, private, roles),
         adopt: private.imported,
         group_prefix: changing.then(|| roles.group_prefix()),
         security_groups: roles.security_groups(),
@@ -92,18 +126,7 @@ pub(crate) async fn find_known<C: Composite>(
     if purpose == Purpose::Read && !private.imported {
         sought.security_groups.clear();
     }
-    let kept = private.records.iter().map(|record| (record.zone_id.clone(), record.name.clone(), record.kind.clone()));
-    add_records(&mut sought.records, kept, true);
-    add_records(&mut sought.records, keys(C::common(state).as_ref()), true);
-    if let Some(wanted) = wanted {
-        // The VPC may have got another block since it was asked.
-        sought.vpc = VpcInfo { id: sought.vpc.id, ..VpcInfo::default() };
-        add_records(&mut sought.records, keys(Some(wanted)), false);
-        if sought.rules_in.is_none() {
-            sought.rules_in.clone_from(&wanted.rules_in);
-        }
-    }
-    observe(aws, &sought).await
+    sought
 }
 
 /// Looks for what holds the names of a stack that is to be created.

@@ -23,7 +23,6 @@ use crate::aws::{Aws, LoadBalancerKey, Tags};
 use crate::diagnose;
 use crate::settings::{Preflight as Mode, Settings, Shared};
 use crate::stack::NodeId;
-use crate::stack::observe::Found;
 
 /// A resource type, with the provider's settings.
 pub(crate) struct Managed<C> {
@@ -80,23 +79,32 @@ impl<C: Composite> Managed<C> {
 
     /// Who else uses a target group that the plan replaces or a listener that it deletes; asked only when it does.
     async fn foreign_users(&self, settings: &Settings, prior: &Value, planned: &Value, private: &[u8]) -> Diagnostics {
-        let Some(wanted) = C::desired(planned, "", &Tags::new()) else { return Diagnostics::new() };
+        let none = Diagnostics::new();
+        let Some(aws) = settings.aws.as_ref().filter(|_| settings.preflight != Mode::Off) else { return none };
+        let Some(wanted) = C::desired(planned, "", &Tags::new()) else { return none };
         let goes = |id: &NodeId| matches!(id, NodeId::Listener(_)) && !wanted.nodes.contains_key(id);
         let there = C::desired(prior, "", &Tags::new());
         let closes = there.is_some_and(|there| there.nodes.keys().any(goes));
         if !closes && C::group_names(prior) == C::group_names(planned) {
-            return Diagnostics::new();
+            return none;
         }
-        let found = self.found_to_change(settings, prior, private).await;
-        found.and_then(|found| diagnose::refuse_foreign(&wanted, &found).err()).unwrap_or_default()
+        let private = Private::decode(private);
+        let Ok(owner) = find::owner_of::<C>(aws.as_ref(), prior, &private).await else { return none };
+        let purpose = find::Purpose::Change;
+        let Ok(found) = find::find_known::<C>(aws.as_ref(), prior, &private, &owner, purpose, None).await else {
+            return none;
+        };
+        diagnose::refuse_foreign(&wanted, &found).err().unwrap_or_default()
     }
 
-    /// What an apply would find; `None` when the checks of a plan ask nothing, or get no answer.
-    async fn found_to_change(&self, settings: &Settings, prior: &Value, private: &[u8]) -> Option<Found> {
-        let aws = settings.aws.as_ref().filter(|_| settings.preflight != Mode::Off)?;
-        let private = Private::decode(private);
-        let owner = find::owner_of::<C>(aws.as_ref(), prior, &private).await.ok()?;
-        find::find_known::<C>(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, None).await.ok()
+    /// What keeps a stack from its end, else what of others goes with it.
+    async fn end(&self, settings: &Settings, prior: Option<&Value>, private: &[u8], verb: &str) -> Diagnostics {
+        let refused = refuse_protected(prior, verb);
+        let Some(prior) = prior.filter(|_| refused.is_empty()) else { return refused };
+        let Some(aws) = settings.aws.as_ref().filter(|_| settings.preflight != Mode::Off) else { return refused };
+        // Without an answer the apply says it.
+        let foreign = find::find_foreign::<C>(aws.as_ref(), prior, &Private::decode(private)).await;
+        diagnose::warn_of_foreign(&foreign.unwrap_or_default())
     }
 
     /// The state as AWS has it now; `None` when nothing of the stack is left. As long as anything is, it stays in
@@ -180,31 +188,26 @@ impl<C: Composite> Resource for Managed<C> {
 
     async fn plan(&self, request: PlanRequest) -> PlanResponse {
         let PlanRequest { prior, config, private, .. } = request;
-        let Some(config) = config else {
-            return PlanResponse {
-                private,
-                diagnostics: refuse_protected(prior.as_ref(), "destroyed"),
-                ..PlanResponse::default()
-            };
-        };
         let settings = self.settings.get();
+        let Some(config) = config else {
+            let diagnostics = self.end(&settings, prior.as_ref(), &private, "destroyed").await;
+            return PlanResponse { private, diagnostics, ..PlanResponse::default() };
+        };
         let resolved = C::resolve(&config);
         let checked = self.preflight(&settings, &resolved, prior.as_ref(), &private).await;
         let tags_all =
             settings.default_tags.as_ref().map_or(Value::Unknown, |defaults| outputs::tags_all(&resolved, defaults));
         let planned = C::planned(&resolved, prior.as_ref(), &tags_all, &checked);
         let requires_replace = prior.as_ref().map(|prior| requires_replace(&planned, prior)).unwrap_or_default();
-        let foreign = match &prior {
-            Some(prior) => self.foreign_users(&settings, prior, &planned, &private).await,
-            None => Diagnostics::new(),
-        };
         // Core plans a replacement a second time, as a create: that is when the checks speak.
         let mut diagnostics = if requires_replace.is_empty() {
             checked.diagnostics
         } else {
-            refuse_protected(prior.as_ref(), "replaced")
+            self.end(&settings, prior.as_ref(), &private, "replaced").await
         };
-        diagnostics.extend(foreign);
+        if let Some(prior) = prior.filter(|_| requires_replace.is_empty()) {
+            diagnostics.extend(self.foreign_users(&settings, &prior, &planned, &private).await);
+        }
         // Each half was checked by itself; together they may be too many.
         diagnostics.extend(tags::validate(&tags_all, &Path::of("tags"), C::OWN_TAGS));
         PlanResponse { planned: Some(planned), requires_replace, private, diagnostics }

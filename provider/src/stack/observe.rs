@@ -12,7 +12,7 @@ use futures_util::future::try_join_all;
 
 use super::cluster::{ClusterAnswers, ClusterNames};
 use super::ownership::{Owner, PROVISIONING, RESOURCE_ID};
-use super::{Existing, NodeId, Observed, Ref};
+use super::{Existing, Foreign, NodeId, Observed, Ref};
 use crate::aws::{
     Attributes, Aws, AwsError, ListenerInfo, ListenerRuleInfo, LoadBalancerInfo, LoadBalancerKey, RecordInfo,
     SecurityGroupInfo, SecurityGroupKey, Tags, TargetGroupInfo, TargetHealth, VpcInfo,
@@ -141,6 +141,24 @@ pub(crate) async fn observe(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Found,
         answers
     };
     Ok(Sorter { sought, interrupted: interrupted(&answers), answers: &answers, found: Found::default() }.sort())
+}
+
+/// Looks only for what others have on the stack's load balancer; which of its target groups they use is left open.
+pub(crate) async fn foreign(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Vec<Foreign>, AwsError> {
+    let (LoadBalancerKey::Arn(balancer) | LoadBalancerKey::Name(balancer)) = &sought.load_balancer;
+    if balancer.is_empty() {
+        return Ok(Vec::new());
+    }
+    let listeners = aws.listeners(balancer).await?;
+    let arns: BTreeSet<String> = listeners.iter().map(|listener| listener.arn.clone()).collect();
+    let (tags, rules) =
+        tokio::try_join!(aws.tags(&arns), try_join_all(arns.iter().map(|arn| aws.listener_rules(arn))))?;
+    let listener_rules = arns.iter().cloned().zip(rules).collect();
+    let answers = Answers { listeners, tags, listener_rules, ..Answers::default() };
+    let interrupted = interrupted(&answers);
+    let mut sorter = Sorter { sought, interrupted, answers: &answers, found: Found::default() };
+    sorter.sort_listeners();
+    Ok(sorter.found.observed.foreign)
 }
 
 /// Everything that is known, side by side; other stacks' calls can be shared. Only an encrypted listener has additional

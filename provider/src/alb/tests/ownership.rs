@@ -167,6 +167,20 @@ async fn a_listener_with_a_rule_of_others_is_not_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_of_others_goes_with_the_load_balancer_is_named_at_plan_and_at_apply() {
+    let internal = configuration(&change(http(), &json!({"scheme": "internal"})));
+    for config in [None, Some(&internal)] {
+        let mut core = built(&http()).await;
+        let rule = put_rule(&core);
+        core.check_plans();
+        let applied = core.apply(config).await;
+        applied.succeeded();
+        let named = applied.warnings().iter().filter(|warning| warning.contains(&rule)).count();
+        assert_eq!(named, 2, "{:?}", applied.warnings());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_others_made_under_our_names_is_named_and_left_alone() {
     let aws = inhabited().await;
     let named = NewSecurityGroup {

@@ -28,7 +28,9 @@ impl Sorter<'_> {
         self.sort_instances();
         self.sort_target_groups();
         self.sort_balancer();
-        self.sort_listeners();
+        if self.found.observed.load_balancer.is_some() {
+            self.sort_listeners();
+        }
         self.sort_records();
         self.resolve_references();
         self.found
@@ -192,10 +194,7 @@ impl Sorter<'_> {
         }
     }
 
-    fn sort_listeners(&mut self) {
-        if self.found.observed.load_balancer.is_none() {
-            return;
-        }
+    pub(super) fn sort_listeners(&mut self) {
         for listener in &self.answers.listeners {
             let tags = self.tags_of(&listener.arn);
             let role = self.role(&listener.arn, &tags);
