@@ -9,7 +9,7 @@ use super::private::Private;
 use super::{Common, Composite};
 use crate::aws::{Aws, AwsError, LoadBalancerKey, SecurityGroupKey, Tags, VpcInfo};
 use crate::stack::observe::{Found, Roles, Sought, SoughtRecord, foreign, observe};
-use crate::stack::ownership::{Claim, Owner, RESOURCE_ID, Service};
+use crate::stack::ownership::{Claim, Owner, RESOURCE_ID, STACK, Service};
 use crate::stack::{Foreign, NodeId};
 
 /// Why to look.
@@ -71,9 +71,7 @@ pub(crate) async fn find_known<C: Composite>(
         // The VPC may have got another block since it was asked.
         sought.vpc = VpcInfo { id: sought.vpc.id, ..VpcInfo::default() };
         add_records(&mut sought.records, keys(Some(wanted)), false);
-        if sought.rules_in.is_none() {
-            sought.rules_in.clone_from(&wanted.rules_in);
-        }
+        sought.rules_in.extend(wanted.rules_in.clone());
     }
     observe(aws, &sought).await
 }
@@ -109,10 +107,8 @@ fn known_stack<'a, C: Composite>(
         security_groups: roles.security_groups(),
         tagged_security_groups: changing,
         records: Vec::new(),
-        rules_in: private
-            .rules_in
-            .clone()
-            .or_else(|| state.get("instance_security_group_id").as_str().map(str::to_owned)),
+        rules_in: rules_in(state, private),
+        rule_tag: rule_tag(roles, RESOURCE_ID, &owner.resource_id).filter(|_| changing),
         rules_description: roles.rules_description(),
         dns_name: private.dns_name.clone(),
         vpc: vpc(state, private),
@@ -147,7 +143,8 @@ pub(crate) async fn find_names<C: Composite>(
         security_groups: roles.security_groups(),
         tagged_security_groups: false,
         records: Vec::new(),
-        rules_in: config.rules_in.clone(),
+        rules_in: config.rules_in.iter().cloned().collect(),
+        rule_tag: rule_tag(roles.as_ref(), STACK, &owner.stack),
         rules_description: roles.rules_description(),
         dns_name: String::new(),
         vpc,
@@ -180,6 +177,19 @@ fn known<C: Composite>(state: &Value, private: &Private, roles: &dyn Roles) -> B
         private.objects.iter().filter_map(|(id, role)| Some((id.clone(), roles.named(role)?))).collect();
     known.extend(C::known(state));
     known
+}
+
+/// The security groups of somebody else's that the state or the private state names. A state that is not as wanted has
+/// more than an id there.
+fn rules_in(state: &Value, private: &Private) -> BTreeSet<String> {
+    let shown = state.get("instance_security_group_id").as_str().unwrap_or_default();
+    let ids = shown.split(", ").filter(|part| part.starts_with("sg-")).map(str::to_owned);
+    ids.chain(private.rules_in.iter().cloned()).collect()
+}
+
+/// The tag by which the rules in somebody else's groups are found, when the resource may have any.
+fn rule_tag(roles: &dyn Roles, key: &'static str, value: &str) -> Option<(&'static str, String)> {
+    (!roles.rules_description().is_empty()).then(|| (key, value.to_owned()))
 }
 
 /// The VPC as kept beside the state, else by the state's id alone.

@@ -26,8 +26,8 @@ pub(crate) struct Private {
     /// The alias records of the stack, and where they lead.
     pub(crate) records: Vec<KeptRecord>,
     pub(crate) dns_name: String,
-    /// The security group of somebody else's in which the stack keeps rules.
-    pub(crate) rules_in: Option<String>,
+    /// The security groups of somebody else's in which the stack keeps rules.
+    pub(crate) rules_in: BTreeSet<String>,
 }
 
 /// What an apply was to bring about, where what is there cannot tell.
@@ -79,10 +79,7 @@ impl Private {
             applied: None,
             records: observed.records().map(|(_, record)| KeptRecord::of(record)).collect(),
             dns_name: observed.load_balancer.as_ref().map(|facts| facts.dns_name.clone()).unwrap_or_default(),
-            rules_in: observed.nodes.keys().find_map(|id| match id {
-                NodeId::RulesIn(group) => Some(group.clone()),
-                _ => None,
-            }),
+            rules_in: observed.groups_with_rules().map(str::to_owned).collect(),
         }
     }
 

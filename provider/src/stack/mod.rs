@@ -409,6 +409,14 @@ impl Observed {
         self.nodes.keys().all(|id| matches!(id, NodeId::Record(_)))
     }
 
+    /// The security groups of somebody else's in which the stack has rules.
+    pub(crate) fn groups_with_rules(&self) -> impl Iterator<Item = &str> {
+        self.nodes.keys().filter_map(|id| match id {
+            NodeId::RulesIn(group) => Some(group.as_str()),
+            _ => None,
+        })
+    }
+
     /// The AWS identifier of a node, once it has one.
     pub(crate) fn id(&self, node: &NodeId) -> Option<&str> {
         self.nodes.get(node).map(|existing| existing.id.as_str())

@@ -7,7 +7,9 @@ use serde_json::{Value as Json, json};
 use tokio::time::sleep;
 
 use super::core::{Applied, Core};
-use super::{STACK, built, change, changing_calls, configuration, difference, full, http, inhabited, picture, settle};
+use super::{
+    STACK, built, change, changing_calls, configuration, difference, full, http, inhabited, let_in, picture, settle,
+};
 use crate::aws::fake::{FakeAws, Fault, Rule, cert_arn};
 use crate::aws::{Aws, Direction, NewLoadBalancer, NewSecurityGroup, Peer, RuleSettings, Tags};
 
@@ -63,15 +65,32 @@ async fn what_a_killed_create_left_belongs_to_the_next_one() {
 #[tokio::test(start_paused = true)]
 async fn a_killed_create_is_finished_with_another_configuration() {
     let calls = calls_of(&full()).await;
-    let other = change(http(), &json!({"instance_security_group_id": "sg-hosts"}));
-    let wanted = picture(&built(&other).await);
+    let wanted = picture(&built(&http()).await);
     for call in (0..calls).step_by(5) {
         let mut core = Core::new(inhabited().await);
         killed(&core.aws, &full(), call).await;
-        core.apply(Some(&configuration(&other))).await.succeeded();
+        core.apply(Some(&configuration(&http()))).await.succeeded();
         settle().await;
         assert_eq!(difference(&wanted, &picture(&core)), "", "killed at call {call}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_a_killed_update_made_in_another_group_go_when_the_change_is_taken_back() {
+    let base = built(&let_in("sg-others")).await;
+    let whole = picture(&base);
+    let (here, there) = (configuration(&let_in("sg-others")), configuration(&let_in("sg-hosts")));
+    let counted = &mut base.fork();
+    counted.apply(Some(&there)).await.succeeded();
+    let authorize = "ec2:AuthorizeSecurityGroupIngress";
+    let authorized = counted.aws.calls().iter().position(|call| call.operation == authorize).unwrap();
+    let mut core = base.fork();
+    core.aws.fail_at(authorized, Fault::Crash { after_effect: true });
+    assert!(core.apply(Some(&there)).await.crashed);
+    core.aws.clear_faults();
+    core.apply(Some(&here)).await.succeeded();
+    settle().await;
+    assert_eq!(picture(&core), whole);
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,24 +125,37 @@ async fn a_finished_stack_of_the_same_name_is_left_alone_and_can_be_imported() {
     assert_eq!(picture(&first), before, "an import of what is as configured changes nothing");
 }
 
+/// Adds somebody else's rule for the load balancer to the security group of the instances.
+fn admit_to_metrics(core: &Core) -> RuleSettings {
+    let mut state = core.aws.state();
+    let ours = state.security_groups.iter().find(|(_, group)| group.name == "web-load-balancer").unwrap().0.clone();
+    let rule = RuleSettings {
+        direction: Direction::Ingress,
+        protocol: "tcp".to_owned(),
+        from_port: 9090,
+        to_port: 9090,
+        peer: Peer::Group(ours),
+        description: "Metrics".to_owned(),
+    };
+    let hosts = state.security_groups.get_mut("sg-hosts").unwrap();
+    hosts.rules.insert("sgr-metrics".to_owned(), (rule.clone(), Tags::new()));
+    rule
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_groups_whose_rules_keep_a_security_group_from_going_are_named() {
+    let mut core = built(&change(http(), &json!({"timeouts": {"delete": "2m"}}))).await;
+    admit_to_metrics(&core);
+    let applied = core.apply(None).await;
+    assert!(refused(&applied, "rules of sg-hosts (hosts)"), "{:?}", applied.errors());
+    core.aws.state().security_groups.get_mut("sg-hosts").unwrap().rules.remove("sgr-metrics");
+    core.apply(None).await.succeeded();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rule_of_others_for_the_load_balancer_is_no_drift_and_stays() {
     let mut core = built(&full()).await;
-    let rule = {
-        let mut state = core.aws.state();
-        let ours = state.security_groups.iter().find(|(_, group)| group.name == "web-load-balancer").unwrap().0.clone();
-        let rule = RuleSettings {
-            direction: Direction::Ingress,
-            protocol: "tcp".to_owned(),
-            from_port: 9090,
-            to_port: 9090,
-            peer: Peer::Group(ours),
-            description: "Metrics".to_owned(),
-        };
-        let hosts = state.security_groups.get_mut("sg-hosts").unwrap();
-        hosts.rules.insert("sgr-metrics".to_owned(), (rule.clone(), Tags::new()));
-        rule
-    };
+    let rule = admit_to_metrics(&core);
     assert_eq!(core.changes(&configuration(&full())).await, Vec::<String>::new());
     let busier = configuration(&change(full(), &json!({"idle_timeout": 90})));
     core.apply(Some(&busier)).await.succeeded();

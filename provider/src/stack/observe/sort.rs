@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Answers, Found, Sought, SoughtRecord, Taken};
 use crate::aws::{
-    ActionInfo, Attributes, ListenerInfo, LoadBalancerKey, Peer, RecordInfo, RuleSettings, Tags, TargetHealth,
+    ActionInfo, Attributes, ListenerInfo, LoadBalancerKey, Peer, RecordInfo, RuleSettings, SecurityGroupInfo, Tags,
+    TargetHealth,
 };
 use crate::stack::ownership::{Claim, RESOURCE_ID};
 use crate::stack::{
@@ -74,7 +75,7 @@ impl Sorter<'_> {
     fn sort_security_groups(&mut self) {
         for group in &self.answers.security_groups {
             let rules = self.rules(&group.rules);
-            if self.sought.rules_in.as_ref() == Some(&group.id) {
+            if self.holds_rules(group) {
                 self.found.observed.nodes.insert(
                     NodeId::RulesIn(group.id.clone()),
                     Existing { id: group.id.clone(), node: Node::RulesIn(rules), tags: Tags::new() },
@@ -100,6 +101,19 @@ impl Sorter<'_> {
             });
             self.claim(NodeId::SecurityGroup(role), &group.id, &group.tags, node, self.sought.adopt);
         }
+    }
+
+    /// Whether it is a group of somebody else's in which the stack keeps rules.
+    fn holds_rules(&self, group: &SecurityGroupInfo) -> bool {
+        let claim = |tags: &Tags| self.sought.owner.claim(tags, &self.interrupted);
+        let own = self.sought.known.contains_key(&group.id) || claim(&group.tags) != Claim::Foreign;
+        let of_stack = |tags: &Tags| match claim(tags) {
+            Claim::Ours => true,
+            Claim::Interrupted => self.is_new(),
+            Claim::Finished | Claim::Foreign => false,
+        };
+        let mut tagged = self.answers.tagged_rules.iter();
+        self.sought.rules_in.contains(&group.id) || !own && tagged.any(|(id, tags)| *id == group.id && of_stack(tags))
     }
 
     /// Rules with the blocks of the VPC folded into one where all of them are there.
