@@ -8,7 +8,7 @@ use tfplugin::path::Path;
 
 use crate::aws::{AwsError, ErrorClass, LoadBalancerState, TargetHealth};
 use crate::stack::apply::Outcome;
-use crate::stack::observe::{Found, Taken};
+use crate::stack::observe::{Found, Holder, Taken};
 use crate::stack::run::StepError;
 use crate::stack::step::{Change, Step};
 use crate::stack::{Desired, Foreign, NodeId};
@@ -51,16 +51,17 @@ pub(crate) fn failed(verb: &str, stack: &str, error: &AwsError) -> Diagnostics {
 
 /// A name of the stack is somebody else's.
 pub(crate) fn taken(diagnostics: &mut Diagnostics, node: &NodeId, taken: &Taken, stack: &str) {
-    let remedy = if taken.finished {
-        format!(
+    let remedy = match taken.holder {
+        Holder::Finished => format!(
             "It belongs to a finished stack of this name. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise choose another name."
-        )
-    } else if *node == NodeId::LoadBalancer {
-        format!(
+        ),
+        Holder::Bereft => "It belongs to a finished stack of this name that has no load balancer any more. Apply or destroy that where it is managed. If it is managed nowhere, delete it, or choose another name.".to_owned(),
+        Holder::Stranger if *node == NodeId::LoadBalancer => format!(
             "This resource did not make it. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise choose another name."
-        )
-    } else {
-        "This resource did not make it. Rename or remove it, or change what makes the stack need it.".to_owned()
+        ),
+        Holder::Stranger => {
+            "This resource did not make it. Rename or remove it, or change what makes the stack need it.".to_owned()
+        }
     };
     let path = match node {
         NodeId::LoadBalancer | NodeId::SecurityGroup(_) | NodeId::TargetGroup(_) => Path::of("name"),

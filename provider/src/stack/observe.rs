@@ -111,8 +111,18 @@ pub(crate) struct Found {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) id: String,
-    /// Whether it belongs to a finished stack of this name, which could be imported.
-    pub(crate) finished: bool,
+    pub(crate) holder: Holder,
+}
+
+/// Whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// A finished stack's of this name, which could be imported.
+    Finished,
+    /// A finished stack's of this name whose load balancer is gone, so that no import would find it.
+    Bereft,
+    /// Not made by this provider, or for another stack.
+    Stranger,
 }
 
 /// The answers, before they are sorted into ours and others'.

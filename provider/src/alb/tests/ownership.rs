@@ -346,6 +346,20 @@ async fn a_load_balancer_deleted_by_hand_is_made_again_around_what_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_finished_stack_has_left_without_its_load_balancer_stays_its_own() {
+    let mut first = built(&http()).await;
+    let whole = picture(&first);
+    delete_by_hand(&first).await;
+    let (config, from) = (configuration(&http()), first.aws.calls().len());
+    let applied = Core::new(first.aws.clone()).apply(Some(&config)).await;
+    assert!(refused(&applied, "no load balancer any more"), "{:?}", applied.errors());
+    assert_eq!(changing_calls(&first.aws, from), Vec::<String>::new());
+    first.apply(Some(&config)).await.succeeded();
+    settle().await;
+    assert_eq!(picture(&first), whole);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_destroy_after_the_load_balancer_was_deleted_by_hand_leaves_nothing() {
     let aws = inhabited().await;
     let before = aws.snapshot();

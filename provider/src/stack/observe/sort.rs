@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Answers, Found, Sought, SoughtRecord, Taken};
+use super::{Answers, Found, Holder, Sought, SoughtRecord, Taken};
 use crate::aws::{
     ActionInfo, Attributes, ListenerInfo, LoadBalancerKey, Peer, RecordInfo, RuleSettings, SecurityGroupInfo, Tags,
     TargetHealth,
@@ -39,18 +39,19 @@ impl Sorter<'_> {
 
     /// Takes an object in when it is the stack's; else notes that its name is taken.
     pub(super) fn claim(&mut self, id: NodeId, aws_id: &str, tags: &Tags, node: Node, adopted: bool) -> bool {
-        let claim = match self.sought.owner.claim(tags, &self.interrupted) {
-            // What is left of a stack whose load balancer somebody deleted serves nobody.
-            Claim::Finished if self.is_bereft() => Claim::Interrupted,
-            claim => claim,
-        };
+        let claim = self.sought.owner.claim(tags, &self.interrupted);
         // What carries another resource's id is not this one's any more, whatever its state says.
         let free = tags.get(RESOURCE_ID).is_none_or(|id| *id == self.sought.owner.resource_id);
         let known = free && self.sought.known.contains_key(aws_id);
         if claim == Claim::Interrupted && self.is_new() {
             self.found.interrupted.insert(id.clone());
         } else if claim != Claim::Ours && !known && !(adopted && free) {
-            self.found.taken.insert(id, Taken { id: aws_id.to_owned(), finished: claim == Claim::Finished });
+            let holder = match claim {
+                Claim::Finished if self.is_new() && self.answers.balancer.is_none() => Holder::Bereft,
+                Claim::Finished => Holder::Finished,
+                _ => Holder::Stranger,
+            };
+            self.found.taken.insert(id, Taken { id: aws_id.to_owned(), holder });
             return false;
         }
         let tags =
@@ -65,11 +66,6 @@ impl Sorter<'_> {
     /// Whether a stack is to be created.
     fn is_new(&self) -> bool {
         matches!(self.sought.load_balancer, LoadBalancerKey::Name(_))
-    }
-
-    /// Whether a stack is to be created, and no load balancer has its name.
-    fn is_bereft(&self) -> bool {
-        self.is_new() && self.answers.balancer.is_none()
     }
 
     fn sort_security_groups(&mut self) {
@@ -267,7 +263,7 @@ impl Sorter<'_> {
             let dns_name = facts.map_or(&self.sought.dns_name, |facts| &facts.dns_name);
             let ours = !dns_name.is_empty() && dns_name.to_lowercase() == leads_to;
             if !ours && !sought.known {
-                self.found.taken.insert(id, Taken { id: sought.name.clone(), finished: false });
+                self.found.taken.insert(id, Taken { id: sought.name.clone(), holder: Holder::Stranger });
                 continue;
             }
             let node = Node::Record(Record {
