@@ -11,7 +11,7 @@ use crate::stack::apply::Outcome;
 use crate::stack::observe::{Found, Holder, Taken};
 use crate::stack::run::StepError;
 use crate::stack::step::{Change, Step};
-use crate::stack::{Desired, Foreign, NodeId};
+use crate::stack::{Desired, Foreign, NodeId, Record};
 
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +115,21 @@ pub(crate) fn refuse_foreign(wanted: &Desired, found: &Found) -> Result<(), Diag
         }
     }
     if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics) }
+}
+
+/// Refuses to put an alias where there are records with a routing policy.
+pub(crate) fn refuse_routed<'a>(records: impl Iterator<Item = &'a Record>) -> Diagnostics {
+    let mut diagnostics = Diagnostics::new();
+    for Record { kind, name, zone_id, .. } in records {
+        diagnostics.error_at(
+            Path::of("dns_record"),
+            format!("The {kind} record {name} has a routing policy"),
+            format!(
+                "Somebody has replaced the alias in the hosted zone {zone_id} by records with a routing policy (weighted, latency, ...), and Route 53 takes no simple alias beside them. Delete them to have the alias again, or take dns_record out of the configuration to keep them."
+            ),
+        );
+    }
+    diagnostics
 }
 
 /// Names what goes with the load balancer although it is somebody else's.

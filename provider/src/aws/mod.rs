@@ -471,8 +471,10 @@ pub(crate) struct AliasRecord {
 pub(crate) enum RecordInfo {
     /// An alias.
     Alias(AliasRecord),
-    /// A record that is no alias, or has a routing policy.
-    Other,
+    /// A record that is no alias.
+    Plain,
+    /// One of the records of this name and type that have a routing policy: no record without one fits beside them.
+    Routed,
 }
 
 /// A change of one record.

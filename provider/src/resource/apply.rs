@@ -90,6 +90,11 @@ pub(super) async fn update<C: Composite>(
     let wanted = wanted::<C>(planned, &found, &tags)?;
     refuse_taken(&wanted, &found, &config.name)?;
     diagnose::refuse_foreign(&wanted, &found)?;
+    let routed = wanted.records().filter(|(id, _)| found.observed.routed.contains(*id));
+    let routed = diagnose::refuse_routed(routed.map(|(_, record)| record));
+    if routed.has_errors() {
+        return Err(routed);
+    }
     let change = Change { aws, owner, tags, purpose: Purpose::Change, timeout: config.timeouts.update, stop };
     let outcome = change.run(&wanted, found).await;
     Ok(change.respond::<C>(Operation::Update, planned, outcome, config.on_unhealthy))

@@ -205,6 +205,9 @@ impl<C: Composite> Resource for Managed<C> {
         } else {
             self.end(&settings, prior.as_ref(), &private, "replaced").await
         };
+        let records = C::common(&planned).map(|common| common.records).unwrap_or_default();
+        let kept = Private::decode(&private);
+        diagnostics.extend(diagnose::refuse_routed(records.iter().filter(|record| kept.is_routed(record))));
         if let Some(prior) = prior.filter(|_| requires_replace.is_empty()) {
             diagnostics.extend(self.foreign_users(&settings, &prior, &planned, &private).await);
         }

@@ -311,6 +311,8 @@ pub(crate) struct Observed {
     /// The health of the targets, for each target group; those still draining included.
     pub(crate) health: BTreeMap<NodeId, Vec<TargetHealth>>,
     pub(crate) foreign: Vec<Foreign>,
+    /// The records in whose place somebody has put some with a routing policy.
+    pub(crate) routed: BTreeSet<NodeId>,
     /// What AWS alone says of caches and instances.
     pub(crate) caches: BTreeMap<NodeId, CacheFacts>,
     pub(crate) instances: BTreeMap<NodeId, InstanceFacts>,

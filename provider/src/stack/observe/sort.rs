@@ -255,7 +255,7 @@ impl Sorter<'_> {
             let (target, evaluate_target_health) = match found {
                 Some(RecordInfo::Alias(alias)) => (alias.target.clone(), alias.evaluate_target_health),
                 // Whatever has taken the place of an alias does not lead to the load balancer.
-                Some(RecordInfo::Other) => (String::new(), false),
+                Some(RecordInfo::Plain | RecordInfo::Routed) => (String::new(), false),
                 None => continue,
             };
             let leads_to = target.strip_prefix("dualstack.").unwrap_or(&target);
@@ -273,6 +273,9 @@ impl Sorter<'_> {
                 evaluate_target_health,
                 target: if ours { Ref::Of(NodeId::LoadBalancer) } else { Ref::Known(target) },
             });
+            if *found == Some(RecordInfo::Routed) {
+                self.found.observed.routed.insert(id.clone());
+            }
             self.found.observed.nodes.insert(id, Existing { id: String::new(), node, tags: Tags::new() });
         }
     }

@@ -388,7 +388,7 @@ impl Run<'_> {
         };
         let change = match (&self.step.change, there) {
             (Change::CreateRecord(_), Some(RecordInfo::Alias(there))) if there == alias => return Ok(()),
-            (Change::CreateRecord(_), Some(_)) => {
+            (Change::CreateRecord(_), Some(_)) | (_, Some(RecordInfo::Routed)) => {
                 let what = format!("{} record {}", alias.kind, alias.name);
                 return Err(StepError::Taken { what, id: record.zone_id.clone() });
             }
