@@ -53,7 +53,7 @@ pub(super) async fn create<C: Composite>(
     refuse_taken(&wanted, &found, &config.name)?;
     if !found.interrupted.is_empty() {
         info!(stack = config.name, "finishing a create that was interrupted");
-        take_over(aws.as_ref(), &owner, &mut found).await.map_err(failed)?;
+        take_over(aws.as_ref(), &owner, &wanted, &mut found).await.map_err(failed)?;
     }
     let change = Change { aws, owner, tags, purpose: Purpose::Create, timeout: config.timeouts.create, stop };
     if cannot_become(&found.observed, &wanted) {
@@ -139,6 +139,7 @@ impl Change {
             aws: self.aws.clone(),
             owner: self.owner.clone(),
             tags: self.tags.clone(),
+            records: wanted.record_names(),
             purpose: self.purpose,
             limits: Limits { deadline: Instant::now() + self.timeout, stop: self.stop.clone() },
         };

@@ -9,8 +9,8 @@ use super::private::Private;
 use super::{Common, Composite};
 use crate::aws::{Aws, AwsError, LoadBalancerKey, SecurityGroupKey, Tags, VpcInfo};
 use crate::stack::observe::{Found, Roles, Sought, SoughtRecord, foreign, observe};
-use crate::stack::ownership::{Claim, Owner, RESOURCE_ID, STACK, Service};
-use crate::stack::{Foreign, NodeId};
+use crate::stack::ownership::{Claim, Owner, RESOURCE_ID, RecordNames, STACK, Service, marked_records};
+use crate::stack::{Desired, Existing, Foreign, NodeId};
 
 /// Why to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +152,19 @@ pub(crate) async fn find_names<C: Composite>(
         all_known: false,
     };
     add_records(&mut sought.records, keys(Some(config)), false);
-    observe(aws, &sought).await
+    let found = observe(aws, &sought).await?;
+    let known = sought.records.len();
+    for (zone_id, name) in found.observed.nodes.get(&NodeId::LoadBalancer).map(marked).unwrap_or_default() {
+        let both = ["A", "AAAA"].map(|kind| (zone_id.clone(), name.clone(), kind.to_owned()));
+        add_records(&mut sought.records, both.into_iter(), false);
+    }
+    // Only the marker of an interrupted create tells of the records that it may have made.
+    if sought.records.len() == known { Ok(found) } else { observe(aws, &sought).await }
+}
+
+/// The records that the marker on a load balancer tells of.
+fn marked(balancer: &Existing) -> RecordNames {
+    marked_records(&balancer.tags)
 }
 
 /// Zone, name and type of the records that a configuration wants.
@@ -204,8 +216,15 @@ fn vpc(state: &Value, private: &Private) -> VpcInfo {
 
 /// Takes over what an interrupted create of the same stack has left: its objects carry this create's id from
 /// now on.
-pub(crate) async fn take_over(aws: &dyn Aws, owner: &Owner, found: &mut Found) -> Result<(), AwsError> {
+pub(crate) async fn take_over(
+    aws: &dyn Aws,
+    owner: &Owner,
+    wanted: &Desired,
+    found: &mut Found,
+) -> Result<(), AwsError> {
     let tags = owner.claim_tags();
+    let mut records = found.observed.nodes.get(&NodeId::LoadBalancer).map(marked).unwrap_or_default();
+    records.extend(wanted.record_names());
     let mut ids: BTreeMap<Service, BTreeSet<String>> = BTreeMap::new();
     for node in &found.interrupted {
         let Some(existing) = found.observed.nodes.get_mut(node) else { continue };
@@ -235,6 +254,8 @@ pub(crate) async fn take_over(aws: &dyn Aws, owner: &Owner, found: &mut Found) -
     }
     // The load balancer is last to lose its marker, so it tells whose the others are until they are this one's.
     if !rest.is_empty() {
+        let mut tags = tags;
+        tags.extend(owner.balancer_marker(&records));
         aws.add_tags(&rest, &tags).await?;
     }
     Ok(())

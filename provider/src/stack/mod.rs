@@ -405,6 +405,13 @@ typed_change! {
     subnet_group_mut: CacheSubnetGroup;
 }
 
+impl Desired {
+    /// The zones and names of its alias records.
+    pub(crate) fn record_names(&self) -> ownership::RecordNames {
+        self.records().map(|(_, record)| (record.zone_id.clone(), record.name.clone())).collect()
+    }
+}
+
 impl Observed {
     /// Whether nothing of the stack is there. A record that points elsewhere is not the stack's.
     pub(crate) fn is_gone(&self) -> bool {

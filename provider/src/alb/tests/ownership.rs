@@ -76,6 +76,31 @@ async fn a_killed_create_is_finished_with_another_configuration() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_record_of_a_killed_create_goes_when_the_next_one_wants_another_or_none() {
+    let named = |name: &str| change(http(), &json!({"dns_record": {"zone_id": "Z1", "name": name}}));
+    let config = named("one.example.com");
+    let counted = inhabited().await.fork();
+    fastrand::seed(1);
+    Core::new(counted.clone()).apply(Some(&configuration(&config))).await.succeeded();
+    let create = "route53:ChangeResourceRecordSets";
+    let call = counted.calls().iter().position(|call| call.operation == create).unwrap();
+    for next in [http(), named("two.example.com")] {
+        let wanted = picture(&built(&next).await);
+        let mut core = Core::new(inhabited().await);
+        killed(&core.aws, &config, call).await;
+        // The second dies as well, once it has taken over what there is.
+        let tagged = core.aws.fork();
+        fastrand::seed(1);
+        Core::new(tagged.clone()).apply(Some(&configuration(&next))).await.succeeded();
+        let taken = tagged.calls().iter().position(|call| call.operation == "elasticloadbalancing:AddTags").unwrap();
+        killed(&core.aws, &next, taken).await;
+        core.apply(Some(&configuration(&next))).await.succeeded();
+        settle().await;
+        assert_eq!(difference(&wanted, &picture(&core)), "");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn rules_that_a_killed_update_made_in_another_group_go_when_the_change_is_taken_back() {
     let base = built(&let_in("sg-others")).await;
     let whole = picture(&base);
