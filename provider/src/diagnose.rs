@@ -8,10 +8,10 @@ use tfplugin::path::Path;
 
 use crate::aws::{Attributes, AwsError, ErrorClass, LoadBalancerState, TargetHealth};
 use crate::stack::apply::Outcome;
-use crate::stack::observe::{Found, Taken};
+use crate::stack::observe::{Found, Holder, Taken};
 use crate::stack::run::StepError;
 use crate::stack::step::{Change, Step};
-use crate::stack::{Desired, NodeId, Observed, Ref};
+use crate::stack::{Desired, Foreign, NodeId, Record, Ref};
 
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,16 +51,17 @@ pub(crate) fn failed(verb: &str, stack: &str, error: &AwsError) -> Diagnostics {
 
 /// A name of the stack is somebody else's.
 pub(crate) fn taken(diagnostics: &mut Diagnostics, node: &NodeId, taken: &Taken, stack: &str) {
-    let remedy = if taken.finished {
-        format!(
+    let remedy = match taken.holder {
+        Holder::Finished => format!(
             "It belongs to a finished stack of this name. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise choose another name."
-        )
-    } else if *node == NodeId::LoadBalancer {
-        format!(
+        ),
+        Holder::Bereft => "It belongs to a finished stack of this name that has no load balancer any more. Apply or destroy that where it is managed. If it is managed nowhere, delete it, or choose another name.".to_owned(),
+        Holder::Stranger if *node == NodeId::LoadBalancer => format!(
             "This resource did not make it. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise choose another name."
-        )
-    } else {
-        "This resource did not make it. Rename or remove it, or change what makes the stack need it.".to_owned()
+        ),
+        Holder::Stranger => {
+            "This resource did not make it. Rename or remove it, or change what makes the stack need it.".to_owned()
+        }
     };
     let path = match node {
         NodeId::LoadBalancer | NodeId::SecurityGroup(_) | NodeId::TargetGroup(_) => Path::of("name"),
@@ -87,11 +88,23 @@ pub(crate) fn ambiguous(diagnostics: &mut Diagnostics, node: &NodeId, candidates
     );
 }
 
-/// Refuses to replace a target group that somebody else's listener or rule uses.
+/// Refuses to delete a listener that has somebody else's rules, and to replace a target group that somebody else's
+/// listener or rule uses.
 pub(crate) fn refuse_foreign(wanted: &Desired, found: &Found) -> Result<(), Diagnostics> {
     let mut diagnostics = Diagnostics::new();
+    let goes = |node: &&NodeId| !wanted.nodes.contains_key(*node);
     for foreign in &found.observed.foreign {
-        for group in foreign.uses.iter().filter(|group| !wanted.nodes.contains_key(*group)) {
+        if let Some(listener) = foreign.on.as_ref().filter(goes) {
+            diagnostics.error(
+                format!("The {listener} would be deleted, but others have a rule on it"),
+                format!(
+                    "{} ({}) would go with it, and is not managed by this resource. Move it to another listener or delete it first.",
+                    foreign.what, foreign.arn
+                ),
+            );
+            continue;
+        }
+        for group in foreign.uses.iter().filter(goes) {
             diagnostics.error(
                 format!("The {group} would be replaced, but others use it"),
                 format!(
@@ -104,10 +117,25 @@ pub(crate) fn refuse_foreign(wanted: &Desired, found: &Found) -> Result<(), Diag
     if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics) }
 }
 
-/// Names what goes with the load balancer although it is somebody else's.
-pub(crate) fn warn_of_foreign(observed: &Observed) -> Diagnostics {
+/// Refuses to put an alias where there are records with a routing policy.
+pub(crate) fn refuse_routed<'a>(records: impl Iterator<Item = &'a Record>) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
-    for foreign in &observed.foreign {
+    for Record { kind, name, zone_id, .. } in records {
+        diagnostics.error_at(
+            Path::of("dns_record"),
+            format!("The {kind} record {name} has a routing policy"),
+            format!(
+                "Somebody has replaced the alias in the hosted zone {zone_id} by records with a routing policy (weighted, latency, ...), and Route 53 takes no simple alias beside them. Delete them to have the alias again, or take dns_record out of the configuration to keep them."
+            ),
+        );
+    }
+    diagnostics
+}
+
+/// Names what goes with the load balancer although it is somebody else's.
+pub(crate) fn warn_of_foreign(foreign: &[Foreign]) -> Diagnostics {
+    let mut diagnostics = Diagnostics::new();
+    for foreign in foreign {
         diagnostics.warning(
             "Something of others goes with the load balancer",
             format!(

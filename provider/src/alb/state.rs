@@ -47,14 +47,14 @@ struct View<'a> {
 impl View<'_> {
     fn balancer(&self, state: &mut Value) {
         let id = NodeId::LoadBalancer;
-        // What is left of rules that were to go shows as an argument still set, and rules that are not as they should be
-        // as one that is neither set nor not.
-        let group = self.observed.nodes.keys().find_map(|id| match id {
-            NodeId::RulesIn(group) => Some(group.as_str()),
-            _ => None,
-        });
-        let shown = group
-            .map(|group| if self.is_let_in(group) { group.to_owned() } else { format!("{group}, with other rules") });
+        // What is left of rules that were to go shows as an argument still set, and rules that are not as they should be,
+        // or in several groups, as one that is neither set nor not.
+        let groups: Vec<&str> = self.observed.groups_with_rules().collect();
+        let shown = match groups.as_slice() {
+            [] => None,
+            [group] if !self.is_let_in(group) => Some(format!("{group}, with other rules")),
+            groups => Some(groups.join(", ")),
+        };
         state.put("instance_security_group_id", shown);
         let Some(balancer) = self.observed.balancer(&id) else { return };
         if !self.base.get("security_group_ids").is_null() {

@@ -307,6 +307,8 @@ pub(crate) enum SecurityGroupKey {
         /// The tag's value.
         value: String,
     },
+    /// Those whose rules name this group.
+    Naming(String),
 }
 
 /// A security group as described.
@@ -469,8 +471,10 @@ pub(crate) struct AliasRecord {
 pub(crate) enum RecordInfo {
     /// An alias.
     Alias(AliasRecord),
-    /// A record that is no alias, or has a routing policy.
-    Other,
+    /// A record that is no alias.
+    Plain,
+    /// One of the records of this name and type that have a routing policy: no record without one fits beside them.
+    Routed,
 }
 
 /// A change of one record.
@@ -565,6 +569,8 @@ pub(crate) trait Aws: Send + Sync {
     async fn security_groups(&self, key: &SecurityGroupKey) -> Result<Vec<SecurityGroupInfo>>;
     /// `ec2:DescribeSecurityGroupRules`: the ids and tags of a group's rules.
     async fn security_group_rule_tags(&self, group_id: &str) -> Result<Vec<(String, RuleSettings, Tags)>>;
+    /// `ec2:DescribeSecurityGroupRules`, by the value of a tag: the group and the tags of each.
+    async fn tagged_rules(&self, key: &str, value: &str) -> Result<Vec<(String, Tags)>>;
     /// `ec2:CreateSecurityGroup`: its id.
     async fn create_security_group(&self, new: &NewSecurityGroup) -> Result<String>;
     /// `ec2:AuthorizeSecurityGroupIngress` or `...Egress`; `rules` are all of one direction.

@@ -20,7 +20,7 @@ use crate::resource::find::owner;
 use crate::resource::private::Private;
 use crate::settings::Preflight as Mode;
 use crate::stack::NodeId;
-use crate::stack::observe::Taken;
+use crate::stack::observe::{Holder, Taken};
 use crate::stack::ownership::Claim;
 
 /// Checks a resolved configuration.
@@ -182,12 +182,12 @@ async fn judge_name(aws: &dyn Aws, namesake: &LoadBalancerInfo, private: &Privat
     let Some(tags) = taken("whose the load balancer of this name is", Some(asked), found) else { return };
     let tags = tags.into_values().next().unwrap_or_default();
     let owner = owner::<DeepstreamCluster>(&namesake.name, private.resource_id.clone());
-    let finished = match owner.claim(&tags, &BTreeSet::new()) {
+    let holder = match owner.claim(&tags, &BTreeSet::new()) {
         Claim::Ours | Claim::Interrupted => return,
-        Claim::Finished => true,
-        Claim::Foreign => false,
+        Claim::Finished => Holder::Finished,
+        Claim::Foreign => Holder::Stranger,
     };
-    diagnose::taken(found, &NodeId::LoadBalancer, &Taken { id: namesake.arn.clone(), finished }, &namesake.name);
+    diagnose::taken(found, &NodeId::LoadBalancer, &Taken { id: namesake.arn.clone(), holder }, &namesake.name);
 }
 
 fn judge_certificate(resolved: &Value, certificate: Option<&CertificateInfo>, found: &mut Diagnostics) {

@@ -53,7 +53,7 @@ pub(super) async fn create<C: Composite>(
     refuse_taken(&wanted, &found, &config.name)?;
     if !found.interrupted.is_empty() {
         info!(stack = config.name, "finishing a create that was interrupted");
-        take_over(aws.as_ref(), &owner, &mut found).await.map_err(failed)?;
+        take_over(aws.as_ref(), &owner, &wanted, &mut found).await.map_err(failed)?;
     }
     let change = Change { aws, owner, tags, purpose: Purpose::Create, limits };
     if cannot_become(&found.observed, &wanted) {
@@ -91,6 +91,11 @@ pub(super) async fn update<C: Composite>(
     let wanted = wanted::<C>(planned, &found, &tags)?;
     refuse_taken(&wanted, &found, &config.name)?;
     diagnose::refuse_foreign(&wanted, &found)?;
+    let routed = wanted.records().filter(|(id, _)| found.observed.routed.contains(*id));
+    let routed = diagnose::refuse_routed(routed.map(|(_, record)| record));
+    if routed.has_errors() {
+        return Err(routed);
+    }
     let change = Change { aws, owner, tags, purpose: Purpose::Change, limits };
     let outcome = change.run(&wanted, found).await;
     Ok(change.respond::<C>(Operation::Update, planned, outcome, config.on_unhealthy))
@@ -119,7 +124,7 @@ pub(super) async fn delete<C: Composite>(
         protected.put("enable_deletion_protection", true);
         return Err(refuse_protected(Some(&protected), "deleted"));
     }
-    let warnings = diagnose::warn_of_foreign(&found.observed);
+    let warnings = diagnose::warn_of_foreign(&found.observed.foreign);
     let change = Change { aws, owner, tags: tags_of(prior.get("tags_all")), purpose: Purpose::Change, limits };
     let outcome = change.run(&Desired::default(), found).await;
     let mut response = change.respond::<C>(Operation::Delete, prior, outcome, OnUnhealthy::Error);
@@ -136,6 +141,7 @@ impl Change {
             aws: self.aws.clone(),
             owner: self.owner.clone(),
             tags: self.tags.clone(),
+            records: wanted.record_names(),
             purpose: self.purpose,
             limits: self.limits.clone(),
         };

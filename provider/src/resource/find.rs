@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::private::Private;
 use super::{Common, Composite};
 use crate::aws::{Aws, AwsError, LoadBalancerKey, SecurityGroupKey, Tags, VpcInfo};
-use crate::stack::NodeId;
-use crate::stack::observe::{Found, Roles, Sought, SoughtRecord, observe};
-use crate::stack::ownership::{Claim, Owner, RESOURCE_ID, Service};
+use crate::stack::observe::{Found, Roles, Sought, SoughtRecord, foreign, observe};
+use crate::stack::ownership::{Claim, Owner, RESOURCE_ID, RecordNames, STACK, Service, marked_records};
+use crate::stack::{Desired, Existing, Foreign, NodeId};
 
 /// Why to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,22 +63,52 @@ pub(crate) async fn find_known<C: Composite>(
     wanted: Option<&Common>,
 ) -> Result<Found, AwsError> {
     let roles = C::roles(&owner.stack);
+    let mut sought = known_stack::<C>(state, private, owner, roles.as_ref(), purpose);
+    let kept = private.records.iter().map(|record| (record.zone_id.clone(), record.name.clone(), record.kind.clone()));
+    add_records(&mut sought.records, kept, true);
+    add_records(&mut sought.records, keys(C::common(state).as_ref()), true);
+    if let Some(wanted) = wanted {
+        // The VPC may have got another block since it was asked.
+        sought.vpc = VpcInfo { id: sought.vpc.id, ..VpcInfo::default() };
+        add_records(&mut sought.records, keys(Some(wanted)), false);
+        sought.rules_in.extend(wanted.rules_in.clone());
+    }
+    observe(aws, &sought).await
+}
+
+/// Looks for what others have on the load balancer of a stack that the state knows.
+pub(crate) async fn find_foreign<C: Composite>(
+    aws: &dyn Aws,
+    state: &Value,
+    private: &Private,
+) -> Result<Vec<Foreign>, AwsError> {
+    let owner = owner_of::<C>(aws, state, private).await?;
+    let roles = C::roles(&owner.stack);
+    foreign(aws, &known_stack::<C>(state, private, &owner, roles.as_ref(), Purpose::Change)).await
+}
+
+/// What to look for of a stack that the state knows, but for its records.
+fn known_stack<'a, C: Composite>(
+    state: &Value,
+    private: &Private,
+    owner: &'a Owner,
+    roles: &'a dyn Roles,
+    purpose: Purpose,
+) -> Sought<'a> {
     // Core drops the private state of an apply that broke off: then nobody knows what that has left.
     let changing = purpose == Purpose::Change || private.resource_id.is_empty();
     let mut sought = Sought {
         owner,
-        roles: roles.as_ref(),
+        roles,
         load_balancer: LoadBalancerKey::Arn(state.get("arn").as_str().unwrap_or_default().to_owned()),
-        known: known::<C>(state, private, roles.as_ref()),
+        known: known::<C>(state, private, roles),
         adopt: private.imported,
         group_prefix: changing.then(|| roles.group_prefix()),
         security_groups: roles.security_groups(),
         tagged_security_groups: changing,
         records: Vec::new(),
-        rules_in: private
-            .rules_in
-            .clone()
-            .or_else(|| state.get("instance_security_group_id").as_str().map(str::to_owned)),
+        rules_in: rules_in(state, private),
+        rule_tag: rule_tag(roles, RESOURCE_ID, &owner.resource_id).filter(|_| changing),
         rules_description: roles.rules_description(),
         dns_name: private.dns_name.clone(),
         vpc: vpc(state, private),
@@ -92,18 +122,7 @@ pub(crate) async fn find_known<C: Composite>(
     if purpose == Purpose::Read && !private.imported {
         sought.security_groups.clear();
     }
-    let kept = private.records.iter().map(|record| (record.zone_id.clone(), record.name.clone(), record.kind.clone()));
-    add_records(&mut sought.records, kept, true);
-    add_records(&mut sought.records, keys(C::common(state).as_ref()), true);
-    if let Some(wanted) = wanted {
-        // The VPC may have got another block since it was asked.
-        sought.vpc = VpcInfo { id: sought.vpc.id, ..VpcInfo::default() };
-        add_records(&mut sought.records, keys(Some(wanted)), false);
-        if sought.rules_in.is_none() {
-            sought.rules_in.clone_from(&wanted.rules_in);
-        }
-    }
-    observe(aws, &sought).await
+    sought
 }
 
 /// Looks for what holds the names of a stack that is to be created.
@@ -124,7 +143,8 @@ pub(crate) async fn find_names<C: Composite>(
         security_groups: roles.security_groups(),
         tagged_security_groups: false,
         records: Vec::new(),
-        rules_in: config.rules_in.clone(),
+        rules_in: config.rules_in.iter().cloned().collect(),
+        rule_tag: rule_tag(roles.as_ref(), STACK, &owner.stack),
         rules_description: roles.rules_description(),
         dns_name: String::new(),
         vpc,
@@ -132,7 +152,19 @@ pub(crate) async fn find_names<C: Composite>(
         all_known: false,
     };
     add_records(&mut sought.records, keys(Some(config)), false);
-    observe(aws, &sought).await
+    let found = observe(aws, &sought).await?;
+    let known = sought.records.len();
+    for (zone_id, name) in found.observed.nodes.get(&NodeId::LoadBalancer).map(marked).unwrap_or_default() {
+        let both = ["A", "AAAA"].map(|kind| (zone_id.clone(), name.clone(), kind.to_owned()));
+        add_records(&mut sought.records, both.into_iter(), false);
+    }
+    // Only the marker of an interrupted create tells of the records that it may have made.
+    if sought.records.len() == known { Ok(found) } else { observe(aws, &sought).await }
+}
+
+/// The records that the marker on a load balancer tells of.
+fn marked(balancer: &Existing) -> RecordNames {
+    marked_records(&balancer.tags)
 }
 
 /// Zone, name and type of the records that a configuration wants.
@@ -159,6 +191,19 @@ fn known<C: Composite>(state: &Value, private: &Private, roles: &dyn Roles) -> B
     known
 }
 
+/// The security groups of somebody else's that the state or the private state names. A state that is not as wanted has
+/// more than an id there.
+fn rules_in(state: &Value, private: &Private) -> BTreeSet<String> {
+    let shown = state.get("instance_security_group_id").as_str().unwrap_or_default();
+    let ids = shown.split(", ").filter(|part| part.starts_with("sg-")).map(str::to_owned);
+    ids.chain(private.rules_in.iter().cloned()).collect()
+}
+
+/// The tag by which the rules in somebody else's groups are found, when the resource may have any.
+fn rule_tag(roles: &dyn Roles, key: &'static str, value: &str) -> Option<(&'static str, String)> {
+    (!roles.rules_description().is_empty()).then(|| (key, value.to_owned()))
+}
+
 /// The VPC as kept beside the state, else by the state's id alone.
 fn vpc(state: &Value, private: &Private) -> VpcInfo {
     let known = private.vpc();
@@ -171,8 +216,15 @@ fn vpc(state: &Value, private: &Private) -> VpcInfo {
 
 /// Takes over what an interrupted create of the same stack has left: its objects carry this create's id from
 /// now on.
-pub(crate) async fn take_over(aws: &dyn Aws, owner: &Owner, found: &mut Found) -> Result<(), AwsError> {
+pub(crate) async fn take_over(
+    aws: &dyn Aws,
+    owner: &Owner,
+    wanted: &Desired,
+    found: &mut Found,
+) -> Result<(), AwsError> {
     let tags = owner.claim_tags();
+    let mut records = found.observed.nodes.get(&NodeId::LoadBalancer).map(marked).unwrap_or_default();
+    records.extend(wanted.record_names());
     let mut ids: BTreeMap<Service, BTreeSet<String>> = BTreeMap::new();
     for node in &found.interrupted {
         let Some(existing) = found.observed.nodes.get_mut(node) else { continue };
@@ -202,6 +254,8 @@ pub(crate) async fn take_over(aws: &dyn Aws, owner: &Owner, found: &mut Found) -
     }
     // The load balancer is last to lose its marker, so it tells whose the others are until they are this one's.
     if !rest.is_empty() {
+        let mut tags = tags;
+        tags.extend(owner.balancer_marker(&records));
         aws.add_tags(&rest, &tags).await?;
     }
     Ok(())

@@ -22,6 +22,7 @@ use super::{Composite, LOAD_BALANCER, Preflight, REPLACING, apply, find, outputs
 use crate::aws::{Aws, LoadBalancerKey, Tags};
 use crate::diagnose;
 use crate::settings::{Preflight as Mode, Settings, Shared};
+use crate::stack::NodeId;
 
 /// A resource type, with the provider's settings.
 pub(crate) struct Managed<C> {
@@ -76,20 +77,15 @@ impl<C: Composite> Managed<C> {
         C::preflight(aws.as_ref(), resolved, prior, &private, settings.preflight).await
     }
 
-    /// Who else uses a target group that the plan replaces; asked only when it does.
-    async fn foreign_users(
-        &self,
-        settings: &Settings,
-        prior: Option<&Value>,
-        planned: &Value,
-        private: &[u8],
-    ) -> Diagnostics {
+    /// Who else uses a target group that the plan replaces or a listener that it deletes; asked only when it does.
+    async fn foreign_users(&self, settings: &Settings, prior: &Value, planned: &Value, private: &[u8]) -> Diagnostics {
         let none = Diagnostics::new();
-        let (Some(prior), Some(aws), Some(wanted)) = (prior, &settings.aws, C::desired(planned, "", &Tags::new()))
-        else {
-            return none;
-        };
-        if C::group_names(prior) == C::group_names(planned) || settings.preflight == Mode::Off {
+        let Some(aws) = settings.aws.as_ref().filter(|_| settings.preflight != Mode::Off) else { return none };
+        let Some(wanted) = C::desired(planned, "", &Tags::new()) else { return none };
+        let goes = |id: &NodeId| matches!(id, NodeId::Listener(_)) && !wanted.nodes.contains_key(id);
+        let there = C::desired(prior, "", &Tags::new());
+        let closes = there.is_some_and(|there| there.nodes.keys().any(goes));
+        if !closes && C::group_names(prior) == C::group_names(planned) {
             return none;
         }
         let private = Private::decode(private);
@@ -99,6 +95,16 @@ impl<C: Composite> Managed<C> {
             return none;
         };
         diagnose::refuse_foreign(&wanted, &found).err().unwrap_or_default()
+    }
+
+    /// What keeps a stack from its end, else what of others goes with it.
+    async fn end(&self, settings: &Settings, prior: Option<&Value>, private: &[u8], verb: &str) -> Diagnostics {
+        let refused = refuse_protected(prior, verb);
+        let Some(prior) = prior.filter(|_| refused.is_empty()) else { return refused };
+        let Some(aws) = settings.aws.as_ref().filter(|_| settings.preflight != Mode::Off) else { return refused };
+        // Without an answer the apply says it.
+        let foreign = find::find_foreign::<C>(aws.as_ref(), prior, &Private::decode(private)).await;
+        diagnose::warn_of_foreign(&foreign.unwrap_or_default())
     }
 
     /// The state as AWS has it now; `None` when nothing of the stack is left. As long as anything is, it stays in
@@ -182,28 +188,29 @@ impl<C: Composite> Resource for Managed<C> {
 
     async fn plan(&self, request: PlanRequest) -> PlanResponse {
         let PlanRequest { prior, config, private, .. } = request;
-        let Some(config) = config else {
-            return PlanResponse {
-                private,
-                diagnostics: refuse_protected(prior.as_ref(), "destroyed"),
-                ..PlanResponse::default()
-            };
-        };
         let settings = self.settings.get();
+        let Some(config) = config else {
+            let diagnostics = self.end(&settings, prior.as_ref(), &private, "destroyed").await;
+            return PlanResponse { private, diagnostics, ..PlanResponse::default() };
+        };
         let resolved = C::resolve(&config);
         let checked = self.preflight(&settings, &resolved, prior.as_ref(), &private).await;
         let tags_all =
             settings.default_tags.as_ref().map_or(Value::Unknown, |defaults| outputs::tags_all(&resolved, defaults));
         let planned = C::planned(&resolved, prior.as_ref(), &tags_all, &checked);
         let requires_replace = prior.as_ref().map(|prior| requires_replace(&planned, prior)).unwrap_or_default();
-        let foreign = self.foreign_users(&settings, prior.as_ref(), &planned, &private).await;
         // Core plans a replacement a second time, as a create: that is when the checks speak.
         let mut diagnostics = if requires_replace.is_empty() {
             checked.diagnostics
         } else {
-            refuse_protected(prior.as_ref(), "replaced")
+            self.end(&settings, prior.as_ref(), &private, "replaced").await
         };
-        diagnostics.extend(foreign);
+        let records = C::common(&planned).map(|common| common.records).unwrap_or_default();
+        let kept = Private::decode(&private);
+        diagnostics.extend(diagnose::refuse_routed(records.iter().filter(|record| kept.is_routed(record))));
+        if let Some(prior) = prior.filter(|_| requires_replace.is_empty()) {
+            diagnostics.extend(self.foreign_users(&settings, &prior, &planned, &private).await);
+        }
         // Each half was checked by itself; together they may be too many.
         diagnostics.extend(tags::validate(&tags_all, &Path::of("tags"), C::OWN_TAGS));
         PlanResponse { planned: Some(planned), requires_replace, private, diagnostics }

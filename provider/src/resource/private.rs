@@ -26,8 +26,8 @@ pub(crate) struct Private {
     /// The alias records of the stack, and where they lead.
     pub(crate) records: Vec<KeptRecord>,
     pub(crate) dns_name: String,
-    /// The security group of somebody else's in which the stack keeps rules.
-    pub(crate) rules_in: Option<String>,
+    /// The security groups of somebody else's in which the stack keeps rules.
+    pub(crate) rules_in: BTreeSet<String>,
 }
 
 /// What an apply was to bring about, where what is there cannot tell.
@@ -44,11 +44,20 @@ pub(crate) struct KeptRecord {
     pub(crate) zone_id: String,
     pub(crate) name: String,
     pub(crate) kind: String,
+    /// Whether somebody has put records with a routing policy in its place.
+    #[serde(default)]
+    pub(crate) routed: bool,
 }
 
 impl KeptRecord {
-    fn of(record: &Record) -> Self {
-        Self { zone_id: record.zone_id.clone(), name: record.name.clone(), kind: record.kind.to_owned() }
+    fn of(record: &Record, routed: bool) -> Self {
+        Self { zone_id: record.zone_id.clone(), name: record.name.clone(), kind: record.kind.to_owned(), routed }
+    }
+
+    /// Whether it is where this record is to be.
+    fn is_in_place_of(&self, record: &Record) -> bool {
+        (self.zone_id.as_str(), self.name.as_str(), self.kind.as_str())
+            == (record.zone_id.as_str(), record.name.as_str(), record.kind)
     }
 }
 
@@ -77,12 +86,12 @@ impl Private {
             ipv6_cidr_blocks: observed.vpc.ipv6_cidr_blocks.clone(),
             imported: false,
             applied: None,
-            records: observed.records().map(|(_, record)| KeptRecord::of(record)).collect(),
+            records: observed
+                .records()
+                .map(|(id, record)| KeptRecord::of(record, observed.routed.contains(id)))
+                .collect(),
             dns_name: observed.load_balancer.as_ref().map(|facts| facts.dns_name.clone()).unwrap_or_default(),
-            rules_in: observed.nodes.keys().find_map(|id| match id {
-                NodeId::RulesIn(group) => Some(group.clone()),
-                _ => None,
-            }),
+            rules_in: observed.groups_with_rules().map(str::to_owned).collect(),
         }
     }
 
@@ -93,6 +102,11 @@ impl Private {
             kept.dns_name.clone_from(&self.dns_name);
         }
         kept
+    }
+
+    /// Whether records with a routing policy were last seen where this one is to be.
+    pub(crate) fn is_routed(&self, record: &Record) -> bool {
+        self.records.iter().any(|kept| kept.routed && kept.is_in_place_of(record))
     }
 
     /// The VPC.

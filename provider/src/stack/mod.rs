@@ -294,6 +294,8 @@ pub(crate) struct Foreign {
     /// What it is, for a message: `listener 8080`.
     pub(crate) what: String,
     pub(crate) arn: String,
+    /// The listener of the stack that it goes with.
+    pub(crate) on: Option<NodeId>,
     /// The target groups of the stack that it uses.
     pub(crate) uses: BTreeSet<NodeId>,
 }
@@ -309,6 +311,8 @@ pub(crate) struct Observed {
     /// The health of the targets, for each target group; those still draining included.
     pub(crate) health: BTreeMap<NodeId, Vec<TargetHealth>>,
     pub(crate) foreign: Vec<Foreign>,
+    /// The records in whose place somebody has put some with a routing policy.
+    pub(crate) routed: BTreeSet<NodeId>,
     /// What AWS alone says of caches and instances.
     pub(crate) caches: BTreeMap<NodeId, CacheFacts>,
     pub(crate) instances: BTreeMap<NodeId, InstanceFacts>,
@@ -401,10 +405,25 @@ typed_change! {
     subnet_group_mut: CacheSubnetGroup;
 }
 
+impl Desired {
+    /// The zones and names of its alias records.
+    pub(crate) fn record_names(&self) -> ownership::RecordNames {
+        self.records().map(|(_, record)| (record.zone_id.clone(), record.name.clone())).collect()
+    }
+}
+
 impl Observed {
     /// Whether nothing of the stack is there. A record that points elsewhere is not the stack's.
     pub(crate) fn is_gone(&self) -> bool {
         self.nodes.keys().all(|id| matches!(id, NodeId::Record(_)))
+    }
+
+    /// The security groups of somebody else's in which the stack has rules.
+    pub(crate) fn groups_with_rules(&self) -> impl Iterator<Item = &str> {
+        self.nodes.keys().filter_map(|id| match id {
+            NodeId::RulesIn(group) => Some(group.as_str()),
+            _ => None,
+        })
     }
 
     /// The AWS identifier of a node, once it has one.

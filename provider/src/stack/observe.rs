@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::try_join_all;
 
 use super::cluster::{ClusterAnswers, ClusterNames};
-use super::ownership::{Owner, PROVISIONING, RESOURCE_ID};
-use super::{Existing, NodeId, Observed, Ref};
+use super::ownership::{Claim, Owner, PROVISIONING, RESOURCE_ID};
+use super::{Existing, Foreign, NodeId, Observed, Ref};
 use crate::aws::{
-    Attributes, Aws, AwsError, ListenerInfo, ListenerRuleInfo, LoadBalancerInfo, LoadBalancerKey, RecordInfo,
-    SecurityGroupInfo, SecurityGroupKey, Tags, TargetGroupInfo, TargetHealth, VpcInfo,
+    Attributes, Aws, AwsError, ErrorClass, ListenerInfo, ListenerRuleInfo, LoadBalancerInfo, LoadBalancerKey,
+    RecordInfo, SecurityGroupInfo, SecurityGroupKey, Tags, TargetGroupInfo, TargetHealth, VpcInfo,
 };
 use sort::Sorter;
 
@@ -71,8 +71,10 @@ pub(crate) struct Sought<'a> {
     /// Whether to find security groups by the resource's own tag, too.
     pub(crate) tagged_security_groups: bool,
     pub(crate) records: Vec<SoughtRecord>,
-    /// A security group of somebody else's in which the stack keeps rules.
-    pub(crate) rules_in: Option<String>,
+    /// The security groups of somebody else's in which the stack keeps rules, as far as they are known.
+    pub(crate) rules_in: BTreeSet<String>,
+    /// The key and value of a tag by which to find the others.
+    pub(crate) rule_tag: Option<(&'static str, String)>,
     /// The description of those rules, by which they are told from others.
     pub(crate) rules_description: String,
     /// The name that the load balancer had when it was last seen.
@@ -109,8 +111,18 @@ pub(crate) struct Found {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) id: String,
-    /// Whether it belongs to a finished stack of this name, which could be imported.
-    pub(crate) finished: bool,
+    pub(crate) holder: Holder,
+}
+
+/// Whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// A finished stack's of this name, which could be imported.
+    Finished,
+    /// A finished stack's of this name whose load balancer is gone, so that no import would find it.
+    Bereft,
+    /// Not made by this provider, or for another stack.
+    Stranger,
 }
 
 /// The answers, before they are sorted into ours and others'.
@@ -121,6 +133,8 @@ struct Answers {
     listeners: Vec<ListenerInfo>,
     groups: Vec<TargetGroupInfo>,
     security_groups: Vec<SecurityGroupInfo>,
+    /// The groups of security group rules with the stack's tag, and the tags of these rules.
+    tagged_rules: Vec<(String, Tags)>,
     records: Vec<Option<RecordInfo>>,
     vpc: VpcInfo,
     tags: BTreeMap<String, Tags>,
@@ -141,6 +155,24 @@ pub(crate) async fn observe(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Found,
         answers
     };
     Ok(Sorter { sought, interrupted: interrupted(&answers), answers: &answers, found: Found::default() }.sort())
+}
+
+/// Looks only for what others have on the stack's load balancer; which of its target groups they use is left open.
+pub(crate) async fn foreign(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Vec<Foreign>, AwsError> {
+    let (LoadBalancerKey::Arn(balancer) | LoadBalancerKey::Name(balancer)) = &sought.load_balancer;
+    if balancer.is_empty() {
+        return Ok(Vec::new());
+    }
+    let listeners = aws.listeners(balancer).await?;
+    let arns: BTreeSet<String> = listeners.iter().map(|listener| listener.arn.clone()).collect();
+    let (tags, rules) =
+        tokio::try_join!(aws.tags(&arns), try_join_all(arns.iter().map(|arn| aws.listener_rules(arn))))?;
+    let listener_rules = arns.iter().cloned().zip(rules).collect();
+    let answers = Answers { listeners, tags, listener_rules, ..Answers::default() };
+    let interrupted = interrupted(&answers);
+    let mut sorter = Sorter { sought, interrupted, answers: &answers, found: Found::default() };
+    sorter.sort_listeners();
+    Ok(sorter.found.observed.foreign)
 }
 
 /// Everything that is known, side by side; other stacks' calls can be shared. Only an encrypted listener has additional
@@ -182,6 +214,7 @@ async fn one_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsErr
         listeners,
         groups: infos,
         security_groups,
+        tagged_rules: Vec::new(),
         records,
         vpc,
         tags,
@@ -249,7 +282,7 @@ async fn named_groups(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Vec<TargetGr
 async fn security_groups(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Vec<SecurityGroupInfo>, AwsError> {
     let mut keys = Vec::new();
     let mut ids: BTreeSet<String> = sought.known.keys().filter(|id| id.starts_with("sg-")).cloned().collect();
-    ids.extend(sought.rules_in.clone());
+    ids.extend(sought.rules_in.iter().cloned());
     if !ids.is_empty() {
         keys.push(SecurityGroupKey::Ids(ids));
     }
@@ -310,20 +343,51 @@ async fn second_round(aws: &dyn Aws, sought: &Sought<'_>, answers: &mut Answers)
     let with_rules: &[String] = if sought.listener_rules { &listeners } else { &[] };
     let balancer = answers.balancer.iter().map(|balancer| balancer.arn.clone());
     let tagged: BTreeSet<String> = balancer.chain(listeners.iter().cloned()).chain(groups.iter().cloned()).collect();
-    let (tags, (attributes, health), certificates, rules, adopted) = tokio::try_join!(
+    let (tags, (attributes, health), certificates, rules, adopted, (tagged_rules, ruled)) = tokio::try_join!(
         aws.tags(&tagged),
         of_groups(aws, &groups),
         additional_certificates(aws, &answers.listeners),
         try_join_all(with_rules.iter().map(|arn| aws.listener_rules(arn))),
         adopted_groups(aws, sought, answers),
+        groups_with_rules(aws, sought, answers),
     )?;
     answers.additional_certificates = certificates;
     answers.tags = tags;
     answers.group_attributes = attributes;
     answers.health = health;
     answers.listener_rules = with_rules.iter().cloned().zip(rules).collect();
-    answers.security_groups.extend(adopted);
+    answers.tagged_rules = tagged_rules;
+    for group in adopted.into_iter().chain(ruled) {
+        if !answers.security_groups.iter().any(|known| known.id == group.id) {
+            answers.security_groups.push(group);
+        }
+    }
     Ok(())
+}
+
+/// The rules in security groups that carry the stack's tag, and those of their groups that are not known yet.
+async fn groups_with_rules(
+    aws: &dyn Aws,
+    sought: &Sought<'_>,
+    answers: &Answers,
+) -> Result<(Vec<(String, Tags)>, Vec<SecurityGroupInfo>), AwsError> {
+    let is_new = matches!(sought.load_balancer, LoadBalancerKey::Name(_));
+    let mut own_groups = answers.security_groups.iter().filter(|group| !sought.rules_in.contains(&group.id));
+    let is_begun = answers.balancer.is_some() || !answers.groups.is_empty() || own_groups.next().is_some();
+    let Some((key, value)) = sought.rule_tag.as_ref().filter(|_| is_begun || !is_new) else {
+        return Ok(Default::default());
+    };
+    let mut rules = match aws.tagged_rules(key, value).await {
+        // Who keeps no such rules may not be allowed to ask.
+        Err(error) if error.class() == ErrorClass::Denied => return Ok(Default::default()),
+        other => other?,
+    };
+    rules.retain(|(_, tags)| sought.owner.claim(tags, &BTreeSet::new()) != Claim::Foreign);
+    let mut unseen: BTreeSet<String> = rules.iter().map(|(group, _)| group.clone()).collect();
+    unseen.retain(|id| !answers.security_groups.iter().any(|group| group.id == *id));
+    let groups =
+        if unseen.is_empty() { Vec::new() } else { aws.security_groups(&SecurityGroupKey::Ids(unseen)).await? };
+    Ok((rules, groups))
 }
 
 /// The security groups of a load balancer to adopt, and its VPC's blocks, known only once it is found.

@@ -20,7 +20,8 @@ pub(crate) const ROLE: &str = "codestream:role";
 pub(crate) const RESOURCE_ID: &str = "codestream:resource-id";
 /// What an instance is: its place in the cluster and a hash of what it was started with.
 pub(crate) const NODE: &str = "codestream:node";
-/// There while the create that made the object has not finished; its value is that create's resource id.
+/// There while the create that made the object has not finished; its value is that create's resource id, and on a load
+/// balancer the alias records that the create makes, which carry no tags.
 pub(crate) const PROVISIONING: &str = "codestream:provisioning";
 
 /// The tags that every object of a finished stack carries.
@@ -28,6 +29,12 @@ pub(crate) const OWNERSHIP: &[&str] = &[MANAGED_BY, STACK, ROLE, RESOURCE_ID];
 
 /// How many tags the ownership of an object takes, of the 50 that AWS allows.
 pub(crate) const COUNT: usize = 5;
+
+/// The most characters that AWS lets the value of a tag have.
+const LONGEST_VALUE: usize = 256;
+
+/// Zones and names of alias records.
+pub(crate) type RecordNames = BTreeSet<(String, String)>;
 
 /// Who a stack is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +75,18 @@ impl Owner {
         Tags::from([(PROVISIONING.to_owned(), self.resource_id.clone())])
     }
 
+    /// The marker of an unfinished create on a load balancer.
+    pub(crate) fn balancer_marker(&self, records: &RecordNames) -> Tags {
+        let mut value = self.resource_id.clone();
+        for (zone_id, name) in records {
+            let record = format!(" {zone_id}/{name}");
+            if value.len() + record.len() <= LONGEST_VALUE {
+                value.push_str(&record);
+            }
+        }
+        Tags::from([(PROVISIONING.to_owned(), value)])
+    }
+
     /// The tags that make an interrupted create's objects this one's.
     pub(crate) fn claim_tags(&self) -> Tags {
         let mut tags = self.marker();
@@ -93,6 +112,13 @@ impl Owner {
     pub(crate) fn owns(&self, tags: &Tags) -> bool {
         self.claim(tags, &BTreeSet::new()) == Claim::Ours
     }
+}
+
+/// The records that the marker on a load balancer tells of.
+pub(crate) fn marked_records(tags: &Tags) -> RecordNames {
+    let records = tags.get(PROVISIONING).into_iter().flat_map(|value| value.split(' ').skip(1));
+    let parts = records.filter_map(|record| record.split_once('/'));
+    parts.map(|(zone_id, name)| (zone_id.to_owned(), name.to_owned())).collect()
 }
 
 /// The AWS service whose calls tag an object.
@@ -184,6 +210,16 @@ mod tests {
         assert_eq!(owner("b").claim(&mine, &BTreeSet::new()), Claim::Finished);
         assert_eq!(owner("b").claim(&mine, &BTreeSet::from(["a".to_owned()])), Claim::Interrupted);
         assert_eq!(owner("a").claim(&Tags::new(), &BTreeSet::new()), Claim::Foreign);
+    }
+
+    #[test]
+    fn the_marker_of_a_load_balancer_tells_of_as_many_records_as_fit() {
+        let record = |name: &str| ("Z1".to_owned(), name.to_owned());
+        let two = RecordNames::from([record("a.example.com"), record("b.example.com")]);
+        assert_eq!(marked_records(&owner("a").balancer_marker(&two)), two);
+        let long = RecordNames::from([record(&"a".repeat(256)), record("b.example.com")]);
+        assert_eq!(marked_records(&owner("a").balancer_marker(&long)), RecordNames::from([record("b.example.com")]));
+        assert_eq!(marked_records(&owner("a").marker()), RecordNames::new());
     }
 
     #[test]

@@ -32,7 +32,7 @@ use crate::resource::find::owner;
 use crate::resource::private::Private;
 use crate::settings::Preflight as Mode;
 use crate::stack::NodeId;
-use crate::stack::observe::Taken;
+use crate::stack::observe::{Holder, Taken};
 use crate::stack::ownership::Claim;
 use change::Change;
 use look_ups::Answers;
@@ -77,12 +77,12 @@ fn as_warnings(found: Diagnostics) -> Diagnostics {
 fn judge_name(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
     let (Some(namesake), Some(tags)) = (&answers.namesake, &answers.namesake_tags) else { return };
     let owner = owner::<CodestreamAlb>(&namesake.name, change.private.resource_id.clone());
-    let finished = match owner.claim(tags, &BTreeSet::new()) {
+    let holder = match owner.claim(tags, &BTreeSet::new()) {
         Claim::Ours | Claim::Interrupted => return,
-        Claim::Finished => true,
-        Claim::Foreign => false,
+        Claim::Finished => Holder::Finished,
+        Claim::Foreign => Holder::Stranger,
     };
-    diagnose::taken(found, &NodeId::LoadBalancer, &Taken { id: namesake.arn.clone(), finished }, &namesake.name);
+    diagnose::taken(found, &NodeId::LoadBalancer, &Taken { id: namesake.arn.clone(), holder }, &namesake.name);
 }
 
 /// Several things, for a message.

@@ -309,7 +309,7 @@ fn of_the_rest() -> Vec<Mutation> {
         }),
         mutation("a record that is no alias", "dns_record", |state| {
             for record in state.records.values_mut() {
-                *record = RecordInfo::Other;
+                *record = RecordInfo::Plain;
             }
         }),
         mutation("a record with its target's health", "dns_record.evaluate_target_health", |state| {
@@ -399,4 +399,22 @@ async fn what_others_put_on_the_load_balancer_is_no_drift_and_stays() {
     let busier = configuration(&change(full(), &json!({"idle_timeout": 90})));
     core.apply(Some(&busier)).await.succeeded();
     assert!(core.aws.state().listeners.contains_key(&foreign));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_with_a_routing_policy_in_place_of_the_alias_are_named_at_plan_and_stay() {
+    let mut core = built(&full()).await;
+    for record in core.aws.state().records.values_mut() {
+        *record = RecordInfo::Routed;
+    }
+    let config = configuration(&full());
+    for _ in 0..2 {
+        let shown = core.changes(&config).await;
+        assert!(shown.iter().any(|error| error.contains("has a routing policy")), "{shown:?}");
+    }
+    let without = configuration(&change(full(), &json!({"dns_record": null, "idle_timeout": 90})));
+    core.apply(Some(&without)).await.succeeded();
+    core.apply(None).await.succeeded();
+    let left: Vec<RecordInfo> = core.aws.state().records.values().cloned().collect();
+    assert_eq!(left, [RecordInfo::Routed]);
 }

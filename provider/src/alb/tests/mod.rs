@@ -6,7 +6,7 @@ mod drift;
 mod fault_loop;
 mod ownership;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -57,6 +57,11 @@ fn full() -> Json {
             "tags": {"team": "one"},
         }),
     )
+}
+
+/// A small configuration with rules in a security group of somebody else's.
+fn let_in(group: &str) -> Json {
+    change(http(), &json!({"instance_security_group_id": group}))
 }
 
 fn operation(name: &'static str, before: Option<Json>, after: Option<Json>) -> Operation {
@@ -149,6 +154,12 @@ fn changes_of_settings() -> Vec<Operation> {
             &change(http(), &json!({"security_group_ids": null})),
         ),
         update("instance security group on", http(), &json!({"instance_security_group_id": "sg-hosts"})),
+        // Named so that the one that is left comes last.
+        update(
+            "another instance security group",
+            let_in("sg-others"),
+            &json!({"instance_security_group_id": "sg-hosts"}),
+        ),
         update("instance security group off", full(), &json!({"instance_security_group_id": null})),
         update(
             "attributes",
@@ -166,10 +177,16 @@ fn changes_of_settings() -> Vec<Operation> {
     ]
 }
 
-/// An AWS in which things take little time and somebody else has a stack.
+/// An AWS in which things take little time and somebody else has a stack. Besides `sg-hosts` it has `sg-others`.
 async fn inhabited() -> FakeAws {
     let aws = FakeAws::new();
     hurry(&aws);
+    {
+        let mut state = aws.state();
+        let hosts = state.security_groups["sg-hosts"].clone();
+        let others = SecurityGroup { name: "others".to_owned(), rules: BTreeMap::new(), ..hosts };
+        state.security_groups.insert("sg-others".to_owned(), others);
+    }
     let neighbour = change(http(), &json!({"name": NEIGHBOUR}));
     Core::new(aws.clone()).apply(Some(&configuration(&neighbour))).await.succeeded();
     settle().await;

@@ -7,8 +7,10 @@ use serde_json::{Value as Json, json};
 use tokio::time::sleep;
 
 use super::core::{Applied, Core};
-use super::{STACK, built, change, changing_calls, configuration, difference, full, http, inhabited, picture, settle};
-use crate::aws::fake::{FakeAws, Fault};
+use super::{
+    STACK, built, change, changing_calls, configuration, difference, full, http, inhabited, let_in, picture, settle,
+};
+use crate::aws::fake::{FakeAws, Fault, Rule, cert_arn};
 use crate::aws::{Aws, Direction, NewLoadBalancer, NewSecurityGroup, Peer, RuleSettings, Tags};
 
 /// Dies at the n-th call of a create of this configuration, and forgets it as core does.
@@ -63,15 +65,57 @@ async fn what_a_killed_create_left_belongs_to_the_next_one() {
 #[tokio::test(start_paused = true)]
 async fn a_killed_create_is_finished_with_another_configuration() {
     let calls = calls_of(&full()).await;
-    let other = change(http(), &json!({"instance_security_group_id": "sg-hosts"}));
-    let wanted = picture(&built(&other).await);
+    let wanted = picture(&built(&http()).await);
     for call in (0..calls).step_by(5) {
         let mut core = Core::new(inhabited().await);
         killed(&core.aws, &full(), call).await;
-        core.apply(Some(&configuration(&other))).await.succeeded();
+        core.apply(Some(&configuration(&http()))).await.succeeded();
         settle().await;
         assert_eq!(difference(&wanted, &picture(&core)), "", "killed at call {call}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_record_of_a_killed_create_goes_when_the_next_one_wants_another_or_none() {
+    let named = |name: &str| change(http(), &json!({"dns_record": {"zone_id": "Z1", "name": name}}));
+    let config = named("one.example.com");
+    let counted = inhabited().await.fork();
+    fastrand::seed(1);
+    Core::new(counted.clone()).apply(Some(&configuration(&config))).await.succeeded();
+    let create = "route53:ChangeResourceRecordSets";
+    let call = counted.calls().iter().position(|call| call.operation == create).unwrap();
+    for next in [http(), named("two.example.com")] {
+        let wanted = picture(&built(&next).await);
+        let mut core = Core::new(inhabited().await);
+        killed(&core.aws, &config, call).await;
+        // The second dies as well, once it has taken over what there is.
+        let tagged = core.aws.fork();
+        fastrand::seed(1);
+        Core::new(tagged.clone()).apply(Some(&configuration(&next))).await.succeeded();
+        let taken = tagged.calls().iter().position(|call| call.operation == "elasticloadbalancing:AddTags").unwrap();
+        killed(&core.aws, &next, taken).await;
+        core.apply(Some(&configuration(&next))).await.succeeded();
+        settle().await;
+        assert_eq!(difference(&wanted, &picture(&core)), "");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_a_killed_update_made_in_another_group_go_when_the_change_is_taken_back() {
+    let base = built(&let_in("sg-others")).await;
+    let whole = picture(&base);
+    let (here, there) = (configuration(&let_in("sg-others")), configuration(&let_in("sg-hosts")));
+    let counted = &mut base.fork();
+    counted.apply(Some(&there)).await.succeeded();
+    let authorize = "ec2:AuthorizeSecurityGroupIngress";
+    let authorized = counted.aws.calls().iter().position(|call| call.operation == authorize).unwrap();
+    let mut core = base.fork();
+    core.aws.fail_at(authorized, Fault::Crash { after_effect: true });
+    assert!(core.apply(Some(&there)).await.crashed);
+    core.aws.clear_faults();
+    core.apply(Some(&here)).await.succeeded();
+    settle().await;
+    assert_eq!(picture(&core), whole);
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,29 +150,91 @@ async fn a_finished_stack_of_the_same_name_is_left_alone_and_can_be_imported() {
     assert_eq!(picture(&first), before, "an import of what is as configured changes nothing");
 }
 
+/// Adds somebody else's rule for the load balancer to the security group of the instances.
+fn admit_to_metrics(core: &Core) -> RuleSettings {
+    let mut state = core.aws.state();
+    let ours = state.security_groups.iter().find(|(_, group)| group.name == "web-load-balancer").unwrap().0.clone();
+    let rule = RuleSettings {
+        direction: Direction::Ingress,
+        protocol: "tcp".to_owned(),
+        from_port: 9090,
+        to_port: 9090,
+        peer: Peer::Group(ours),
+        description: "Metrics".to_owned(),
+    };
+    let hosts = state.security_groups.get_mut("sg-hosts").unwrap();
+    hosts.rules.insert("sgr-metrics".to_owned(), (rule.clone(), Tags::new()));
+    rule
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_groups_whose_rules_keep_a_security_group_from_going_are_named() {
+    let mut core = built(&change(http(), &json!({"timeouts": {"delete": "2m"}}))).await;
+    admit_to_metrics(&core);
+    let applied = core.apply(None).await;
+    assert!(refused(&applied, "rules of sg-hosts (hosts)"), "{:?}", applied.errors());
+    core.aws.state().security_groups.get_mut("sg-hosts").unwrap().rules.remove("sgr-metrics");
+    core.apply(None).await.succeeded();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rule_of_others_for_the_load_balancer_is_no_drift_and_stays() {
     let mut core = built(&full()).await;
-    let rule = {
-        let mut state = core.aws.state();
-        let ours = state.security_groups.iter().find(|(_, group)| group.name == "web-load-balancer").unwrap().0.clone();
-        let rule = RuleSettings {
-            direction: Direction::Ingress,
-            protocol: "tcp".to_owned(),
-            from_port: 9090,
-            to_port: 9090,
-            peer: Peer::Group(ours),
-            description: "Metrics".to_owned(),
-        };
-        let hosts = state.security_groups.get_mut("sg-hosts").unwrap();
-        hosts.rules.insert("sgr-metrics".to_owned(), (rule.clone(), Tags::new()));
-        rule
-    };
+    let rule = admit_to_metrics(&core);
     assert_eq!(core.changes(&configuration(&full())).await, Vec::<String>::new());
     let busier = configuration(&change(full(), &json!({"idle_timeout": 90})));
     core.apply(Some(&busier)).await.succeeded();
     let state = core.aws.state();
     assert!(state.security_groups["sg-hosts"].rules.values().any(|(there, _)| *there == rule));
+}
+
+/// Puts somebody else's rule, which uses nothing of the stack's, on the stack's listener on port 80: its ARN.
+fn put_rule(core: &Core) -> String {
+    let mut state = core.aws.state();
+    let ours = |tags: &Tags| tags.get("codestream:stack").is_some_and(|stack| stack == STACK);
+    let listener = state.listeners.iter().find(|(_, found)| found.settings.port == 80 && ours(&found.tags));
+    let listener_arn = listener.unwrap().0.clone();
+    let arn = format!("{}/by-hand", listener_arn.replace(":listener/", ":listener-rule/"));
+    let (priority, target_group_arns) = ("10".to_owned(), Vec::new());
+    state.rules.insert(arn.clone(), Rule { listener_arn, priority, target_group_arns, tags: Tags::new() });
+    arn
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_with_a_rule_of_others_is_not_deleted() {
+    let secured = json!({"protocol": "HTTPS", "certificate_arn": cert_arn(1)});
+    let moved = json!({"api": {"listener_port": 8080, "target_port": 80, "deregistration_delay": 5}});
+    for arguments in [&secured, &moved] {
+        let mut core = built(&http()).await;
+        let (rule, from) = (put_rule(&core), core.aws.calls().len());
+        let config = configuration(&change(http(), arguments));
+        let applied = core.apply(Some(&config)).await;
+        assert!(refused(&applied, &rule), "{:?}", applied.errors());
+        core.check_plans();
+        let shown = core.changes(&config).await;
+        assert!(shown.iter().any(|error| error.contains(&rule)), "{shown:?}");
+        assert_eq!(changing_calls(&core.aws, from), Vec::<String>::new());
+    }
+    // One that stays keeps its rules.
+    let mut core = built(&http()).await;
+    let rule = put_rule(&core);
+    let redirected = change(http(), &change(secured, &json!({"redirect_http": true})));
+    core.apply(Some(&configuration(&redirected))).await.succeeded();
+    assert!(core.aws.state().rules.contains_key(&rule));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_of_others_goes_with_the_load_balancer_is_named_at_plan_and_at_apply() {
+    let internal = configuration(&change(http(), &json!({"scheme": "internal"})));
+    for config in [None, Some(&internal)] {
+        let mut core = built(&http()).await;
+        let rule = put_rule(&core);
+        core.check_plans();
+        let applied = core.apply(config).await;
+        applied.succeeded();
+        let named = applied.warnings().iter().filter(|warning| warning.contains(&rule)).count();
+        assert_eq!(named, 2, "{:?}", applied.warnings());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -262,6 +368,20 @@ async fn a_load_balancer_deleted_by_hand_is_made_again_around_what_is_left() {
     settle().await;
     assert_eq!(core.changes(&config).await, Vec::<String>::new());
     assert_eq!(picture(&core), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_finished_stack_has_left_without_its_load_balancer_stays_its_own() {
+    let mut first = built(&http()).await;
+    let whole = picture(&first);
+    delete_by_hand(&first).await;
+    let (config, from) = (configuration(&http()), first.aws.calls().len());
+    let applied = Core::new(first.aws.clone()).apply(Some(&config)).await;
+    assert!(refused(&applied, "no load balancer any more"), "{:?}", applied.errors());
+    assert_eq!(changing_calls(&first.aws, from), Vec::<String>::new());
+    first.apply(Some(&config)).await.succeeded();
+    settle().await;
+    assert_eq!(picture(&first), whole);
 }
 
 #[tokio::test(start_paused = true)]

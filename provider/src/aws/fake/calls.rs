@@ -190,6 +190,7 @@ impl Aws for FakeAws {
             SecurityGroupKey::Ids(ids) => joined(ids),
             SecurityGroupKey::Name { name, .. } => name.clone(),
             SecurityGroupKey::Tag { key, value } => format!("{key}={value}"),
+            SecurityGroupKey::Naming(id) => id.clone(),
         };
         self.call("ec2:DescribeSecurityGroups", &detail, |state| Ok(state.security_groups(key))).await
     }
@@ -197,6 +198,15 @@ impl Aws for FakeAws {
         self.call("ec2:DescribeSecurityGroupRules", group_id, |state| {
             let rules = state.security_groups.get(group_id).into_iter().flat_map(|group| &group.rules);
             Ok(rules.map(|(id, (rule, tags))| (id.clone(), rule.clone(), tags.clone())).collect())
+        })
+        .await
+    }
+    async fn tagged_rules(&self, key: &str, value: &str) -> Result<Vec<(String, Tags)>> {
+        self.call("ec2:DescribeSecurityGroupRules", &format!("{key}={value}"), |state| {
+            let all =
+                state.security_groups.iter().flat_map(|(id, group)| group.rules.values().map(move |rule| (id, rule)));
+            let tagged = all.filter(|(_, (_, tags))| tags.get(key).is_some_and(|found| found == value));
+            Ok(tagged.map(|(id, (_, tags))| (id.clone(), tags.clone())).collect())
         })
         .await
     }

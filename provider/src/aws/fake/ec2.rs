@@ -41,6 +41,7 @@ impl State {
                 SecurityGroupKey::Ids(ids) => ids.contains(&info.id),
                 SecurityGroupKey::Name { vpc_id, name } => info.vpc_id == *vpc_id && info.name == *name,
                 SecurityGroupKey::Tag { key, value } => info.tags.get(key) == Some(value),
+                SecurityGroupKey::Naming(id) => info.rules.iter().any(|rule| rule.peer == Peer::Group(id.clone())),
             })
             .collect()
     }

@@ -12,6 +12,11 @@ impl State {
         let mut records = self.records.clone();
         let key = |record: &AliasRecord| (zone_id.to_owned(), record.name.clone(), record.kind.clone());
         for change in changes {
+            if let RecordChange::Upsert(record) | RecordChange::Create(record) = change
+                && records.get(&key(record)) == Some(&RecordInfo::Routed)
+            {
+                return refuse("InvalidChangeBatch", format!("{} has records with a routing policy", record.name));
+            }
             match change {
                 RecordChange::Upsert(record) => {
                     records.insert(key(record), RecordInfo::Alias(record.clone()));

@@ -67,7 +67,8 @@ impl State {
                     let health = if alias.evaluate_target_health { " with its health" } else { "" };
                     format!("alias of {} in {}{health}", names.of(&alias.target), alias.target_zone_id)
                 }
-                RecordInfo::Other => "no alias".to_owned(),
+                RecordInfo::Plain => "no alias".to_owned(),
+                RecordInfo::Routed => "with a routing policy".to_owned(),
             };
             lines.push(format!("record {zone_id} {name} {kind}: {target}"));
         }

@@ -30,6 +30,7 @@ const VALUES_PER_FILTER: usize = 200;
 const ROOT_DEVICE: &str = "/dev/xvda";
 
 const RUN_INSTANCES: &str = "ec2:RunInstances";
+const DESCRIBE_RULES: &str = "ec2:DescribeSecurityGroupRules";
 const CREATE_SECURITY_GROUP: &str = "ec2:CreateSecurityGroup";
 
 /// What is equal to one of the values. In values, EC2 takes `*` and `?` for wildcards unless told otherwise.
@@ -48,6 +49,10 @@ pub(super) async fn security_groups(client: &Client, key: &SecurityGroupKey) -> 
             vec![vec![filter("vpc-id", &[vpc_id]), filter("group-name", &[name])]]
         }
         SecurityGroupKey::Tag { key, value } => vec![vec![filter(format!("tag:{key}"), &[value])]],
+        SecurityGroupKey::Naming(id) => {
+            let sides = ["ip-permission.group-id", "egress.ip-permission.group-id"];
+            sides.map(|side| vec![filter(side, &[id])]).into()
+        }
     };
     let mut infos = Vec::new();
     for filters in lookups {
@@ -77,11 +82,18 @@ pub(super) async fn security_group_rule_tags(
 ) -> Result<Vec<(String, RuleSettings, Tags)>> {
     let request = client.describe_security_group_rules().filters(filter("group-id", &[group_id]));
     let rules = request.into_paginator().items().send().try_collect().await;
-    let rules = rules.map_err(error("ec2:DescribeSecurityGroupRules"))?;
+    let rules = rules.map_err(error(DESCRIBE_RULES))?;
     let tagged = rules
         .iter()
         .filter_map(|rule| Some((text(rule.security_group_rule_id()), rule_of(rule)?, tags_of(rule.tags()))));
     Ok(tagged.collect())
+}
+
+pub(super) async fn tagged_rules(client: &Client, key: &str, value: &str) -> Result<Vec<(String, Tags)>> {
+    let request = client.describe_security_group_rules().filters(filter(format!("tag:{key}"), &[value]));
+    let rules = request.into_paginator().items().send().try_collect().await;
+    let rules = rules.map_err(error(DESCRIBE_RULES))?;
+    Ok(rules.iter().map(|rule| (text(rule.group_id()), tags_of(rule.tags()))).collect())
 }
 
 pub(super) async fn create_security_group(client: &Client, new: &NewSecurityGroup) -> Result<String> {

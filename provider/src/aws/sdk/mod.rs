@@ -279,6 +279,10 @@ impl Aws for SdkAws {
         ec2::security_group_rule_tags(&self.clients().await?.ec2, group_id).await
     }
 
+    async fn tagged_rules(&self, key: &str, value: &str) -> Result<Vec<(String, Tags)>> {
+        ec2::tagged_rules(&self.clients().await?.ec2, key, value).await
+    }
+
     async fn create_security_group(&self, new: &NewSecurityGroup) -> Result<String> {
         ec2::create_security_group(&self.clients().await?.ec2, new).await
     }

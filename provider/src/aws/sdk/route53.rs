@@ -26,14 +26,15 @@ pub(super) async fn record(client: &Client, zone_id: &str, name: &str, kind: &st
 fn record_info(of: &ResourceRecordSet) -> RecordInfo {
     match of.alias_target() {
         // Whatever routing policy a record has, it has an identifier then.
-        Some(target) if of.set_identifier().is_none() => RecordInfo::Alias(AliasRecord {
+        _ if of.set_identifier().is_some() => RecordInfo::Routed,
+        Some(target) => RecordInfo::Alias(AliasRecord {
             name: normal_name(of.name()),
             kind: of.r#type().as_str().to_owned(),
             target_zone_id: target.hosted_zone_id().to_owned(),
             target: normal_name(target.dns_name()),
             evaluate_target_health: target.evaluate_target_health(),
         }),
-        _ => RecordInfo::Other,
+        None => RecordInfo::Plain,
     }
 }
 
@@ -102,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_no_alias_or_has_a_policy_is_another() {
+    fn a_record_that_is_no_alias_or_has_a_policy_reads_as_that() {
         let plain = ResourceRecordSet::builder().name("a.").r#type(RrType::A).ttl(60).build().expect("all is set");
-        assert_eq!(record_info(&plain), RecordInfo::Other);
+        assert_eq!(record_info(&plain), RecordInfo::Plain);
         let mut weighted = change(&RecordChange::Create(alias())).expect("all is set").resource_record_set;
         if let Some(set) = &mut weighted {
             set.set_identifier = Some("blue".to_owned());
         }
-        assert_eq!(weighted.as_ref().map(record_info), Some(RecordInfo::Other));
+        assert_eq!(weighted.as_ref().map(record_info), Some(RecordInfo::Routed));
     }
 
     #[test]

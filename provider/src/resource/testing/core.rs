@@ -75,7 +75,7 @@ impl Applied {
 impl<C: Composite> Core<C> {
     /// Core without a state.
     pub(crate) fn new(aws: FakeAws) -> Self {
-        let resource = Managed::new(configured(&aws));
+        let resource = Managed::new(configured(&aws, Preflight::Off));
         Self { aws, stop: Stop::new(), resource, state: None, private: Vec::new(), tainted: false }
     }
 
@@ -83,6 +83,11 @@ impl<C: Composite> Core<C> {
     pub(crate) fn fork(&self) -> Self {
         let (state, private, tainted) = (self.state.clone(), self.private.clone(), self.tainted);
         Self { state, private, tainted, ..Self::new(self.aws.fork()) }
+    }
+
+    /// Has plans checked from now on.
+    pub(crate) fn check_plans(&mut self) {
+        self.resource = Managed::new(configured(&self.aws, Preflight::Warn));
     }
 
     pub(crate) fn state(&self) -> &Value {
@@ -288,11 +293,11 @@ impl<C: Composite> Core<C> {
     }
 }
 
-/// The settings of a configured provider. The plan-time checks have their own tests.
-fn configured(aws: &FakeAws) -> Shared {
+/// The settings of a configured provider. Most of the plan-time checks have their own tests.
+fn configured(aws: &FakeAws, preflight: Preflight) -> Shared {
     let mut settings = Settings::from_config(&Value::object::<&str>([]));
     settings.aws = Some(Arc::new(aws.clone()));
-    settings.preflight = Preflight::Off;
+    settings.preflight = preflight;
     let shared = Shared::default();
     shared.set(settings);
     shared

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Answers, Found, Sought, SoughtRecord, Taken};
+use super::{Answers, Found, Holder, Sought, SoughtRecord, Taken};
 use crate::aws::{
-    ActionInfo, Attributes, ListenerInfo, LoadBalancerKey, Peer, RecordInfo, RuleSettings, Tags, TargetHealth,
+    ActionInfo, Attributes, ListenerInfo, LoadBalancerKey, Peer, RecordInfo, RuleSettings, SecurityGroupInfo, Tags,
+    TargetHealth,
 };
 use crate::stack::ownership::{Claim, RESOURCE_ID};
 use crate::stack::{
@@ -28,7 +29,9 @@ impl Sorter<'_> {
         self.sort_instances();
         self.sort_target_groups();
         self.sort_balancer();
-        self.sort_listeners();
+        if self.found.observed.load_balancer.is_some() {
+            self.sort_listeners();
+        }
         self.sort_records();
         self.resolve_references();
         self.found
@@ -36,18 +39,19 @@ impl Sorter<'_> {
 
     /// Takes an object in when it is the stack's; else notes that its name is taken.
     pub(super) fn claim(&mut self, id: NodeId, aws_id: &str, tags: &Tags, node: Node, adopted: bool) -> bool {
-        let claim = match self.sought.owner.claim(tags, &self.interrupted) {
-            // What is left of a stack whose load balancer somebody deleted serves nobody.
-            Claim::Finished if self.is_bereft() => Claim::Interrupted,
-            claim => claim,
-        };
+        let claim = self.sought.owner.claim(tags, &self.interrupted);
         // What carries another resource's id is not this one's any more, whatever its state says.
         let free = tags.get(RESOURCE_ID).is_none_or(|id| *id == self.sought.owner.resource_id);
         let known = free && self.sought.known.contains_key(aws_id);
         if claim == Claim::Interrupted && self.is_new() {
             self.found.interrupted.insert(id.clone());
         } else if claim != Claim::Ours && !known && !(adopted && free) {
-            self.found.taken.insert(id, Taken { id: aws_id.to_owned(), finished: claim == Claim::Finished });
+            let holder = match claim {
+                Claim::Finished if self.is_new() && self.answers.balancer.is_none() => Holder::Bereft,
+                Claim::Finished => Holder::Finished,
+                _ => Holder::Stranger,
+            };
+            self.found.taken.insert(id, Taken { id: aws_id.to_owned(), holder });
             return false;
         }
         let tags =
@@ -64,15 +68,10 @@ impl Sorter<'_> {
         matches!(self.sought.load_balancer, LoadBalancerKey::Name(_))
     }
 
-    /// Whether a stack is to be created, and no load balancer has its name.
-    fn is_bereft(&self) -> bool {
-        self.is_new() && self.answers.balancer.is_none()
-    }
-
     fn sort_security_groups(&mut self) {
         for group in &self.answers.security_groups {
             let rules = self.rules(&group.rules);
-            if self.sought.rules_in.as_ref() == Some(&group.id) {
+            if self.holds_rules(group) {
                 self.found.observed.nodes.insert(
                     NodeId::RulesIn(group.id.clone()),
                     Existing { id: group.id.clone(), node: Node::RulesIn(rules), tags: Tags::new() },
@@ -98,6 +97,19 @@ impl Sorter<'_> {
             });
             self.claim(NodeId::SecurityGroup(role), &group.id, &group.tags, node, self.sought.adopt);
         }
+    }
+
+    /// Whether it is a group of somebody else's in which the stack keeps rules.
+    fn holds_rules(&self, group: &SecurityGroupInfo) -> bool {
+        let claim = |tags: &Tags| self.sought.owner.claim(tags, &self.interrupted);
+        let own = self.sought.known.contains_key(&group.id) || claim(&group.tags) != Claim::Foreign;
+        let of_stack = |tags: &Tags| match claim(tags) {
+            Claim::Ours => true,
+            Claim::Interrupted => self.is_new(),
+            Claim::Finished | Claim::Foreign => false,
+        };
+        let mut tagged = self.answers.tagged_rules.iter();
+        self.sought.rules_in.contains(&group.id) || !own && tagged.any(|(id, tags)| *id == group.id && of_stack(tags))
     }
 
     /// Rules with the blocks of the VPC folded into one where all of them are there.
@@ -192,10 +204,7 @@ impl Sorter<'_> {
         }
     }
 
-    fn sort_listeners(&mut self) {
-        if self.found.observed.load_balancer.is_none() {
-            return;
-        }
+    pub(super) fn sort_listeners(&mut self) {
         for listener in &self.answers.listeners {
             let tags = self.tags_of(&listener.arn);
             let role = self.role(&listener.arn, &tags);
@@ -216,25 +225,26 @@ impl Sorter<'_> {
                 action: action(&settings.action),
             });
             let id = NodeId::Listener(settings.port);
-            if !self.claim(id, &listener.arn, &tags, node, adopted.is_some()) {
+            let ours = self.claim(id.clone(), &listener.arn, &tags, node, adopted.is_some());
+            if !ours {
                 let uses = groups_of(&settings.action);
-                self.add_foreign(format!("the listener on port {}", settings.port), &listener.arn, uses);
+                self.add_foreign(format!("the listener on port {}", settings.port), &listener.arn, None, uses);
             }
             for rule in self.answers.listener_rules.get(&listener.arn).into_iter().flatten() {
                 let what =
                     format!("the rule with priority {} of the listener on port {}", rule.priority, settings.port);
-                self.add_foreign(what, &rule.arn, rule.target_group_arns.iter());
+                self.add_foreign(what, &rule.arn, ours.then(|| id.clone()), rule.target_group_arns.iter());
             }
         }
     }
 
-    fn add_foreign<'s>(&mut self, what: String, arn: &str, uses: impl Iterator<Item = &'s String>) {
+    fn add_foreign<'s>(&mut self, what: String, arn: &str, on: Option<NodeId>, uses: impl Iterator<Item = &'s String>) {
         let observed = &self.found.observed;
         let uses = uses.filter_map(|group| match observed.reference(group) {
             Ref::Of(node) => Some(node),
             Ref::Known(_) => None,
         });
-        let foreign = Foreign { what, arn: arn.to_owned(), uses: uses.collect() };
+        let foreign = Foreign { what, arn: arn.to_owned(), on, uses: uses.collect() };
         self.found.observed.foreign.push(foreign);
     }
 
@@ -245,7 +255,7 @@ impl Sorter<'_> {
             let (target, evaluate_target_health) = match found {
                 Some(RecordInfo::Alias(alias)) => (alias.target.clone(), alias.evaluate_target_health),
                 // Whatever has taken the place of an alias does not lead to the load balancer.
-                Some(RecordInfo::Other) => (String::new(), false),
+                Some(RecordInfo::Plain | RecordInfo::Routed) => (String::new(), false),
                 None => continue,
             };
             let leads_to = target.strip_prefix("dualstack.").unwrap_or(&target);
@@ -253,7 +263,7 @@ impl Sorter<'_> {
             let dns_name = facts.map_or(&self.sought.dns_name, |facts| &facts.dns_name);
             let ours = !dns_name.is_empty() && dns_name.to_lowercase() == leads_to;
             if !ours && !sought.known {
-                self.found.taken.insert(id, Taken { id: sought.name.clone(), finished: false });
+                self.found.taken.insert(id, Taken { id: sought.name.clone(), holder: Holder::Stranger });
                 continue;
             }
             let node = Node::Record(Record {
@@ -263,6 +273,9 @@ impl Sorter<'_> {
                 evaluate_target_health,
                 target: if ours { Ref::Of(NodeId::LoadBalancer) } else { Ref::Known(target) },
             });
+            if *found == Some(RecordInfo::Routed) {
+                self.found.observed.routed.insert(id.clone());
+            }
             self.found.observed.nodes.insert(id, Existing { id: String::new(), node, tags: Tags::new() });
         }
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::effect::Output;
-use super::ownership::{Owner, PROVISIONING, Service};
+use super::ownership::{Owner, PROVISIONING, RecordNames, Service};
 use super::plan::Purpose;
 use super::step::{Change, Step};
 use super::wait::Limits;
@@ -89,6 +89,8 @@ pub(crate) struct Context {
     pub(crate) owner: Owner,
     /// The user's tags, for what is created.
     pub(crate) tags: Tags,
+    /// The alias records that it makes.
+    pub(crate) records: RecordNames,
     pub(crate) purpose: Purpose,
     pub(crate) limits: Limits,
 }
@@ -98,7 +100,10 @@ impl Context {
     fn tags_of_new(&self, id: &NodeId, node: &Node) -> Tags {
         let mut tags = self.owner.tags_of(&self.tags, id, node);
         if self.purpose == Purpose::Create {
-            tags.extend(self.owner.marker());
+            tags.extend(match id {
+                NodeId::LoadBalancer => self.owner.balancer_marker(&self.records),
+                _ => self.owner.marker(),
+            });
         }
         tags
     }
@@ -391,7 +396,7 @@ impl Run<'_> {
         };
         let change = match (&self.step.change, there) {
             (Change::CreateRecord(_), Some(RecordInfo::Alias(there))) if there == alias => return Ok(()),
-            (Change::CreateRecord(_), Some(_)) => {
+            (Change::CreateRecord(_), Some(_)) | (_, Some(RecordInfo::Routed)) => {
                 let what = format!("{} record {}", alias.kind, alias.name);
                 return Err(StepError::Taken { what, id: record.zone_id.clone() });
             }

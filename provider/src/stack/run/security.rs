@@ -98,9 +98,27 @@ impl Run<'_> {
         Err(StepError::Waiting(format!("{} is still used by {}", self.id()?, each.join(", "))))
     }
 
+    async fn look_for_rules(&self) -> Result<(), StepError> {
+        let id = self.id()?;
+        let naming = self.aws().security_groups(&SecurityGroupKey::Naming(id.to_owned())).await?;
+        let others = naming.iter().filter(|group| group.id != id);
+        let each: BTreeSet<String> = others.map(|group| format!("{} ({})", group.id, group.name)).collect();
+        if each.is_empty() {
+            return Ok(());
+        }
+        let each: Vec<String> = each.into_iter().collect();
+        Err(StepError::Waiting(format!(
+            "rules of {} still refer to {id}, and have to be removed where they were made",
+            each.join(", ")
+        )))
+    }
+
     /// Who still uses a group that AWS does not let go.
     pub(super) async fn explain_dependency(&self, error: AwsError) -> StepError {
-        match self.look_for_interfaces().await {
+        if let Err(users @ StepError::Waiting(_)) = self.look_for_interfaces().await {
+            return users;
+        }
+        match self.look_for_rules().await {
             Err(users @ StepError::Waiting(_)) => users,
             _ => error.into(),
         }
