@@ -224,6 +224,7 @@ mod tests {
                 protocol: "HTTPS".to_owned(),
                 ssl_policy: Some("ELBSecurityPolicy-TLS13-1-2-2021-06".to_owned()),
                 certificate_arn: Some(cert_arn(1)),
+                mutual_authentication: None,
                 action: ActionInfo::Forward(vec![(group.clone(), 1)]),
             };
             aws.create_listener(&arn, &listener, &Tags::new()).await.unwrap();

@@ -244,6 +244,8 @@ pub(crate) struct Listener {
     pub(crate) ssl_policy: Option<String>,
     pub(crate) certificate_arn: Option<String>,
     pub(crate) additional_certificate_arns: BTreeSet<String>,
+    /// What it does with certificates of clients; no stack asks for them.
+    pub(crate) mutual_authentication: Option<String>,
     pub(crate) action: Action,
 }
 

@@ -214,7 +214,7 @@ impl Hands<'_> {
         let listeners = self.elb("describe_listeners", json!({ "LoadBalancerArn": self.balancer() }));
         for listener in list(&listeners, "Listeners") {
             let what = format!("listener {}", listener["Port"]);
-            for field in ["Protocol", "SslPolicy", "Certificates", "DefaultActions"] {
+            for field in ["Protocol", "SslPolicy", "Certificates", "MutualAuthentication", "DefaultActions"] {
                 lines.insert(format!("{what}: {field} {}", listener[field]));
             }
             if listener["Protocol"] == "HTTPS" {

@@ -63,6 +63,10 @@ fn arn_of(state: &mut State, role: &str) -> String {
     group(state, role).info.arn.clone()
 }
 
+fn set_of_group(state: &mut State, role: &str, key: &str, value: &str) {
+    group(state, role).attributes.insert(key.to_owned(), value.to_owned());
+}
+
 fn register(group: &mut TargetGroup, id: &str) {
     group.targets.insert((id.to_owned(), group.info.port), Target::default());
 }
@@ -208,6 +212,9 @@ fn of_listeners() -> Vec<Mutation> {
         }),
         mutation("one in cleartext", "topology.listeners", |state| plain(listener(state, 443))),
         mutation("both in cleartext", "protocol", |state| both(state, plain)),
+        mutation("clients asked for certificates", "topology.listeners", |state| {
+            listener(state, 443).settings.mutual_authentication = Some("passthrough".to_owned());
+        }),
         mutation("another port", "api.listener_port", |state| listener(state, 443).settings.port = 444),
         mutation("a listener's tag", "tags", |state| {
             listener(state, 80).tags.insert("team".to_owned(), "two".to_owned());
@@ -238,6 +245,19 @@ fn of_target_groups() -> Vec<Mutation> {
         mutation("a longer drain", "broadcaster.deregistration_delay", |state| {
             let key = "deregistration_delay.timeout_seconds".to_owned();
             group(state, "broadcaster").attributes.insert(key, "300".to_owned());
+        }),
+        mutation("another algorithm", "topology.target_groups", |state| {
+            set_of_group(state, "api", "load_balancing.algorithm.type", "least_outstanding_requests");
+        }),
+        mutation("a slow start", "topology.target_groups", |state| {
+            set_of_group(state, "broadcaster", "slow_start.duration_seconds", "30");
+        }),
+        mutation("zones of its own", "topology.target_groups", |state| {
+            set_of_group(state, "api", "load_balancing.cross_zone.enabled", "false");
+        }),
+        mutation("fewer healthy targets than needed", "topology.target_groups", |state| {
+            let key = "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count";
+            set_of_group(state, "api", key, "2");
         }),
         mutation("no stickiness", "api.stickiness", |state| {
             group(state, "api").attributes.insert("stickiness.enabled".to_owned(), "false".to_owned());

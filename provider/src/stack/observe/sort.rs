@@ -213,6 +213,7 @@ impl Sorter<'_> {
                     .get(&listener.arn)
                     .cloned()
                     .unwrap_or_default(),
+                mutual_authentication: settings.mutual_authentication.clone(),
                 action: action(&settings.action),
             });
             let id = NodeId::Listener(settings.port);
