@@ -73,6 +73,7 @@ fn of_listeners() -> Vec<Mutation> {
                 by.delete_listener(port);
             }
         }),
+        mutation("a listener made anew by hand", "topology.listeners", |by| by.remake_listener(API)),
         mutation("no redirect", "redirect_http", |by| by.delete_listener(80)),
         mutation("another port", "api.listener_port", |by| by.modify(API, json!({ "Port": 444 }))),
         mutation("the ports swapped", "api.listener_port", |by| {

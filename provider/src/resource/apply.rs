@@ -158,6 +158,11 @@ impl Change {
         let applied = Applied {
             tags: self.tags.clone(),
             dns_record: key.map(|(zone_id, name)| (zone_id.to_owned(), name.to_lowercase())),
+            ports: outcome
+                .observed
+                .listeners()
+                .map(|(_, listener)| (listener.port, listener.role.to_owned()))
+                .collect(),
         };
         ApplyResponse {
             state: Some(C::state(base, &outcome.observed, Some(&applied))),

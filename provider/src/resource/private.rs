@@ -32,10 +32,13 @@ pub(crate) struct Private {
 
 /// What an apply was to bring about, where what is there cannot tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Applied {
     pub(crate) tags: Tags,
     /// Zone and name of the alias record, when there is to be one.
     pub(crate) dns_record: Option<(String, String)>,
+    /// The ports of the listeners, with their roles.
+    pub(crate) ports: BTreeMap<u16, String>,
 }
 
 /// Where an alias record is.
@@ -93,6 +96,12 @@ impl Private {
             kept.dns_name.clone_from(&self.dns_name);
         }
         kept
+    }
+
+    /// The ports on which the last apply left listeners, with their roles. The state forgets one that somebody deletes.
+    pub(crate) fn listener_ports(&self, named: impl Fn(&str) -> Option<&'static str>) -> BTreeMap<u16, &'static str> {
+        let ports = self.applied.iter().flat_map(|applied| &applied.ports);
+        ports.filter_map(|(port, role)| Some((*port, named(role)?))).collect()
     }
 
     /// The VPC.

@@ -62,6 +62,8 @@ pub(crate) struct Sought<'a> {
     pub(crate) load_balancer: LoadBalancerKey,
     /// The identifiers that the state names, with the roles of their objects.
     pub(crate) known: BTreeMap<String, &'static str>,
+    /// The ports of the stack's listeners, with their roles: whatever stands there is the stack's, whoever made it.
+    pub(crate) ports: BTreeMap<u16, &'static str>,
     /// Takes what serves on the load balancer for the stack's, tags or not: the first read after an import.
     pub(crate) adopt: bool,
     /// The start of the stack's target group names, to find those that no listener refers to.

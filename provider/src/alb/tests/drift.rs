@@ -55,6 +55,15 @@ fn delete_listener(state: &mut State, port: u16) {
     state.listeners.retain(|_, found| !ours(&found.tags) || found.settings.port != port);
 }
 
+/// Deletes the listener on a port, and makes another there as somebody does who does not know the stack.
+fn remake_listener(state: &mut State, port: u16, change: fn(&mut Listener)) {
+    let mut made = Listener { tags: Tags::new(), ..listener(state, port).clone() };
+    delete_listener(state, port);
+    change(&mut made);
+    let arn = format!("{}/by-hand", made.load_balancer_arn.replace(":loadbalancer/", ":listener/"));
+    state.listeners.insert(arn, made);
+}
+
 fn group<'a>(state: &'a mut State, role: &str) -> &'a mut TargetGroup {
     state.target_groups.values_mut().find(|found| has_role(&found.tags, role)).unwrap()
 }
@@ -156,6 +165,13 @@ fn of_listeners() -> Vec<Mutation> {
         mutation("no listener for the API", "topology.listeners", |state| delete_listener(state, 443)),
         mutation("no listener for the Broadcaster", "topology.listeners", |state| delete_listener(state, 12443)),
         mutation("no redirect", "redirect_http", |state| delete_listener(state, 80)),
+        mutation("a listener made anew by hand", "topology.listeners", |state| remake_listener(state, 443, |_| {})),
+        mutation("a listener made anew by hand, in cleartext", "topology.listeners", |state| {
+            remake_listener(state, 12443, plain);
+        }),
+        mutation("the redirect made anew by hand, as an answer", "redirect_http", |state| {
+            remake_listener(state, 80, |made| made.settings.action = ActionInfo::Other("fixed-response".to_owned()));
+        }),
         mutation("another certificate on one", "topology.listeners", |state| {
             listener(state, 443).settings.certificate_arn = Some(cert_arn(3));
         }),
@@ -419,4 +435,8 @@ async fn what_others_put_on_the_load_balancer_is_no_drift_and_stays() {
     let busier = configuration(&change(full(), &json!({"idle_timeout": 90})));
     core.apply(Some(&busier)).await.succeeded();
     assert!(core.aws.state().listeners.contains_key(&foreign));
+    let there = json!({"api": {"listener_port": 8081, "target_port": 443, "deregistration_delay": 5}});
+    let applied = core.apply(Some(&configuration(&change(full(), &there)))).await;
+    assert!(applied.errors().iter().any(|error| error.contains(&foreign)), "{:?}", applied.errors());
+    assert!(core.aws.state().listeners[&foreign].tags.is_empty());
 }

@@ -199,8 +199,9 @@ impl Sorter<'_> {
         for listener in &self.answers.listeners {
             let tags = self.tags_of(&listener.arn);
             let role = self.role(&listener.arn, &tags);
-            let adopted = if self.sought.adopt { self.sought.roles.of_listener(listener) } else { None };
             let settings = &listener.settings;
+            let adopted = if self.sought.adopt { self.sought.roles.of_listener(listener) } else { None };
+            let adopted = adopted.or_else(|| self.sought.ports.get(&settings.port).copied());
             let node = Node::Listener(Listener {
                 role: role.or(adopted).unwrap_or(""),
                 port: settings.port,
