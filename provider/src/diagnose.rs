@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
 use tfplugin::path::Path;
 
-use crate::aws::{AwsError, ErrorClass, LoadBalancerState, TargetHealth};
+use crate::aws::{AwsError, ErrorClass, LoadBalancerState, SubnetInfo, TargetHealth};
 use crate::stack::apply::Outcome;
 use crate::stack::observe::{Found, Taken};
 use crate::stack::run::StepError;
@@ -85,6 +85,24 @@ pub(crate) fn ambiguous(diagnostics: &mut Diagnostics, node: &NodeId, candidates
             each.join(", ")
         ),
     );
+}
+
+/// Refuses to move a stack to another VPC: AWS does not let a load balancer leave its own.
+pub(crate) fn refuse_other_vpc<'a>(
+    subnets: impl Iterator<Item = &'a SubnetInfo>,
+    vpc_id: &str,
+) -> Result<(), Diagnostics> {
+    let mut diagnostics = Diagnostics::new();
+    for SubnetInfo { id, vpc_id: other, .. } in subnets.filter(|subnet| !vpc_id.is_empty() && subnet.vpc_id != vpc_id) {
+        diagnostics.error_at(
+            Path::of("subnet_ids"),
+            "A subnet of another VPC",
+            format!(
+                "The subnet {id} is in {other} and the load balancer in {vpc_id}, which AWS does not let it leave. To replace it by one in {other}, set vpc_id to that."
+            ),
+        );
+    }
+    if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics) }
 }
 
 /// Refuses to replace a target group that somebody else's listener or rule uses.

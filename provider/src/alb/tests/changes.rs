@@ -14,7 +14,7 @@ use super::{
 };
 use crate::alb::Alb;
 use crate::aws::fake::{FakeAws, Fault, Rule, Verdict, cert_arn};
-use crate::aws::{LoadBalancerState, Peer, Tags};
+use crate::aws::{LoadBalancerState, Peer, SubnetInfo, Tags};
 use crate::settings::Shared;
 
 /// A change that needs another target group for the API.
@@ -175,6 +175,23 @@ async fn a_create_that_was_killed_is_not_done_before_its_targets_are_healthy() {
     let mut next = Core::new(core.aws.clone());
     let applied = next.apply(Some(&config)).await;
     assert!(has(&applied.errors(), &["i-1", "Target.Timeout"]), "{:?}", applied.errors());
+}
+
+#[tokio::test(start_paused = true)]
+async fn subnets_of_another_vpc_are_refused_before_anything_is_touched() {
+    let mut core = built(&http()).await;
+    {
+        let mut state = core.aws.state();
+        for (id, like) in [("subnet-x", "subnet-a"), ("subnet-y", "subnet-b")] {
+            let there = state.subnets[like].clone();
+            state.subnets.insert(id.to_owned(), SubnetInfo { id: id.to_owned(), vpc_id: "vpc-2".to_owned(), ..there });
+        }
+    }
+    let from = core.aws.calls().len();
+    let elsewhere = change(http(), &json!({"subnet_ids": ["subnet-x", "subnet-y"], "idle_timeout": 90}));
+    let applied = core.apply(Some(&configuration(&elsewhere))).await;
+    assert!(has(&applied.errors(), &["subnet-x", "vpc-2"]), "{:?}", applied.errors());
+    assert_eq!(changing_calls(&core.aws, from), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
