@@ -110,13 +110,8 @@ pub(super) async fn delete<C: Composite>(
     let found =
         find_known::<C>(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, None).await.map_err(failed)?;
     refuse_taken(&Desired::default(), &found, name)?;
-    let protected = found.observed.balancer(&NodeId::LoadBalancer).is_some_and(|balancer| {
-        balancer.attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true")
-    });
-    if protected {
-        let mut protected = prior.clone();
-        protected.put("enable_deletion_protection", true);
-        return Err(refuse_protected(Some(&protected), "deleted"));
+    if found.observed.is_protected() {
+        return Err(refuse_protected(name, "deleted"));
     }
     let timeout = C::common(prior).map_or(Duration::from_secs(60 * 60), |config| config.timeouts.delete);
     let warnings = diagnose::warn_of_foreign(&found.observed);

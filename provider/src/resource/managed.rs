@@ -182,12 +182,11 @@ impl<C: Composite> Resource for Managed<C> {
 
     async fn plan(&self, request: PlanRequest) -> PlanResponse {
         let PlanRequest { prior, config, private, .. } = request;
+        let name = |state: &Value| state.get("name").as_str().unwrap_or_default().to_owned();
         let Some(config) = config else {
-            return PlanResponse {
-                private,
-                diagnostics: refuse_protected(prior.as_ref(), "destroyed"),
-                ..PlanResponse::default()
-            };
+            let protected = prior.as_ref().filter(|prior| is_protected(prior));
+            let diagnostics = protected.map(|prior| refuse_protected(&name(prior), "destroyed")).unwrap_or_default();
+            return PlanResponse { private, diagnostics, ..PlanResponse::default() };
         };
         let settings = self.settings.get();
         let resolved = C::resolve(&config);
@@ -197,11 +196,16 @@ impl<C: Composite> Resource for Managed<C> {
         let planned = C::planned(&resolved, prior.as_ref(), &tags_all, &checked);
         let requires_replace = prior.as_ref().map(|prior| requires_replace(&planned, prior)).unwrap_or_default();
         let foreign = self.foreign_users(&settings, prior.as_ref(), &planned, &private).await;
-        // Core plans a replacement a second time, as a create: that is when the checks speak.
-        let mut diagnostics = if requires_replace.is_empty() {
+        // Core plans a replacement a second time, as a create: that is when the checks speak, and when it tells that the
+        // user asks for one.
+        let replaces = !requires_replace.is_empty() || prior.is_none();
+        let protected = prior.as_ref().map_or_else(|| Private::decode(&private).protected, is_protected);
+        let mut diagnostics = if replaces && protected {
+            refuse_protected(&name(prior.as_ref().unwrap_or(&planned)), "replaced")
+        } else if requires_replace.is_empty() {
             checked.diagnostics
         } else {
-            refuse_protected(prior.as_ref(), "replaced")
+            Diagnostics::new()
         };
         diagnostics.extend(foreign);
         // Each half was checked by itself; together they may be too many.
@@ -249,16 +253,18 @@ fn requires_replace(planned: &Value, prior: &Value) -> Vec<Path> {
     REPLACING.into_iter().filter(changed).map(Path::of).collect()
 }
 
+/// Whether a state says that the load balancer is protected against deletion.
+fn is_protected(state: &Value) -> bool {
+    state.get("enable_deletion_protection").as_bool() == Some(true)
+}
+
 /// Deletion protection is the user's word: nothing is touched before it is taken back.
-pub(super) fn refuse_protected(prior: Option<&Value>, verb: &str) -> Diagnostics {
+pub(super) fn refuse_protected(name: &str, verb: &str) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
-    if let Some(prior) = prior.filter(|prior| prior.get("enable_deletion_protection").as_bool() == Some(true)) {
-        let name = prior.get("name").as_str().unwrap_or_default();
-        diagnostics.error_at(
-            Path::of("enable_deletion_protection"),
-            "The load balancer is protected against deletion",
-            format!("The load balancer {name} would be {verb}, but has deletion protection. Set enable_deletion_protection to false, apply that, and then try again."),
-        );
-    }
+    diagnostics.error_at(
+        Path::of("enable_deletion_protection"),
+        "The load balancer is protected against deletion",
+        format!("The load balancer {name} would be {verb}, but has deletion protection. Set enable_deletion_protection to false, apply that, and then try again."),
+    );
     diagnostics
 }

@@ -28,6 +28,8 @@ pub(crate) struct Private {
     pub(crate) dns_name: String,
     /// The security group of somebody else's in which the stack keeps rules.
     pub(crate) rules_in: Option<String>,
+    /// Whether the load balancer is protected against deletion.
+    pub(crate) protected: bool,
 }
 
 /// What an apply was to bring about, where what is there cannot tell.
@@ -86,6 +88,7 @@ impl Private {
                 NodeId::RulesIn(group) => Some(group.clone()),
                 _ => None,
             }),
+            protected: observed.is_protected(),
         }
     }
 

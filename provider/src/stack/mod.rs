@@ -409,6 +409,14 @@ impl Observed {
         self.nodes.keys().all(|id| matches!(id, NodeId::Record(_)))
     }
 
+    /// Whether the load balancer is protected against deletion.
+    pub(crate) fn is_protected(&self) -> bool {
+        let balancer = self.balancer(&NodeId::LoadBalancer);
+        balancer
+            .and_then(|balancer| balancer.attributes.get("deletion_protection.enabled"))
+            .is_some_and(|on| on == "true")
+    }
+
     /// The AWS identifier of a node, once it has one.
     pub(crate) fn id(&self, node: &NodeId) -> Option<&str> {
         self.nodes.get(node).map(|existing| existing.id.as_str())

@@ -211,6 +211,23 @@ async fn protection_keeps_a_destroy_from_touching_anything() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn protection_keeps_a_replacement_from_being_planned() {
+    let config = change(http(), &json!({"enable_deletion_protection": true}));
+    let mut core = built(&config).await;
+    let from = core.aws.calls().len();
+    let inside = change(config.clone(), &json!({"scheme": "internal"}));
+    for applied in [core.replace(&configuration(&config)).await, core.apply(Some(&configuration(&inside))).await] {
+        assert!(has(&applied.errors(), &["would be replaced", "deletion protection"]), "{:?}", applied.errors());
+    }
+    assert_eq!(changing_calls(&core.aws, from), Vec::<String>::new());
+    let unprotected = configuration(&change(config, &json!({"enable_deletion_protection": false})));
+    core.apply(Some(&unprotected)).await.succeeded();
+    let arn = core.state().get("arn").clone();
+    core.replace(&unprotected).await.succeeded();
+    assert_ne!(*core.state().get("arn"), arn);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_destroy_goes_from_what_leads_in_to_what_is_used() {
     let mut core = built(&full()).await;
     let from = core.aws.calls().len();
