@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
+use tfplugin::provider::ImportRequest;
+use tfplugin::value::Value;
 use tokio::time::sleep;
 
 use super::core::{Applied, Core};
@@ -104,6 +106,21 @@ async fn a_finished_stack_of_the_same_name_is_left_alone_and_can_be_imported() {
     settle().await;
     assert_eq!(second.changes(&configuration(&full())).await, Vec::<String>::new());
     assert_eq!(picture(&first), before, "an import of what is as configured changes nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_is_imported_by_its_identity_too() {
+    let first = built(&full()).await;
+    let arn = first.state().get("arn").clone();
+    let identity = |arn: Value| ImportRequest { id: None, identity: Some(Value::object([("arn", arn)])) };
+    let mut second = Core::new(first.aws.clone());
+    second.import_by(identity(arn.clone())).await.succeeded();
+    assert_eq!(*second.state().get("arn"), arn);
+    second.apply(Some(&configuration(&full()))).await.succeeded();
+    assert_eq!(second.changes(&configuration(&full())).await, Vec::<String>::new());
+    let gone = Value::from(format!("{}0", arn.as_str().unwrap_or_default()));
+    let applied = Core::new(first.aws.clone()).import_by(identity(gone)).await;
+    assert!(refused(&applied, "No such load balancer"), "{:?}", applied.errors());
 }
 
 #[tokio::test(start_paused = true)]
