@@ -64,6 +64,7 @@ fn schema(resource: &Schema) -> Schema {
             "The DNS name that AWS gives the load balancer, also in the URLs: AWS does not know which other names \
              lead to it.",
         ),
+        "tags_all" => Attribute::string_map("tags_all").computed().describe("The tags of the load balancer."),
         _ => computed(attribute),
     });
     let text = |name, description: &str| Attribute::string(name).computed().describe(description);
@@ -144,10 +145,17 @@ impl DataSource for Alb {
         let attributes = self.schema.attributes.iter().map(|attribute| match attribute.name {
             "targets" => ("targets", Value::List(targets.clone())),
             "healthy" => ("healthy", Value::Bool(healthy)),
+            "tags_all" => ("tags_all", tags(&state)),
             name => (name, state.get(name).clone()),
         });
         Ok((Value::object(attributes), Diagnostics::new()))
     }
+}
+
+/// The load balancer's tags. Those of one that no apply has tagged are only in the arguments of its import.
+fn tags(state: &Value) -> Value {
+    let found = [state.get("tags_all"), state.get("tags")].into_iter().find(|tags| !tags.is_null());
+    found.cloned().unwrap_or_else(|| Value::object::<&str>([]))
 }
 
 /// The targets of a role, in order.
@@ -252,6 +260,17 @@ mod tests {
         assert_eq!(state.get("instance_ids"), &Value::set(["i-1", "i-2"]));
         assert_eq!(state.get("topology").get("listeners").as_list().map(<[_]>::len), Some(2));
         assert!(state.is_wholly_known());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_tags_of_a_stack_made_by_hand_are_told() {
+        let aws = FakeAws::new();
+        let arn = stack(&aws).await;
+        assert_eq!(read(&aws, "arn", &arn).await.unwrap().get("tags_all"), &Value::object::<&str>([]));
+        let tags = Tags::from([("team".to_owned(), "one".to_owned())]);
+        aws.add_tags(&set(&[&arn]), &tags).await.unwrap();
+        let told = Value::object([("team", Value::from("one"))]);
+        assert_eq!(read(&aws, "arn", &arn).await.unwrap().get("tags_all"), &told);
     }
 
     #[tokio::test(start_paused = true)]
