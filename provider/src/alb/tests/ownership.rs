@@ -123,6 +123,58 @@ async fn a_stack_is_imported_by_its_identity_too() {
     assert!(refused(&applied, "No such load balancer"), "{:?}", applied.errors());
 }
 
+/// Makes a stack look as if somebody had made it by hand: nothing tells whose it is. The id of its security group.
+fn disown(aws: &FakeAws) -> String {
+    let mut guard = aws.state();
+    let state = &mut *guard;
+    let (id, group) = state.security_groups.iter_mut().find(|(_, group)| group.name == "web-load-balancer").unwrap();
+    group.name = "by-hand".to_owned();
+    let id = id.clone();
+    let rules = group.rules.values_mut().map(|(_, tags)| tags);
+    (state.load_balancers.values_mut().map(|object| &mut object.tags))
+        .chain(state.target_groups.values_mut().map(|object| &mut object.tags))
+        .chain(state.listeners.values_mut().map(|object| &mut object.tags))
+        .chain(rules.chain([&mut group.tags]))
+        .filter(|tags| tags.get("codestream:stack").is_some_and(|stack| stack == STACK))
+        .for_each(|tags| tags.retain(|key, _| !key.starts_with("codestream:")));
+    id
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_security_group_that_only_the_load_balancer_is_in_comes_with_an_import() {
+    let first = built(&http()).await;
+    let group = disown(&first.aws);
+    let stranger = NewSecurityGroup {
+        name: "web-load-balancer".to_owned(),
+        description: "Somebody's".to_owned(),
+        vpc_id: "vpc-1".to_owned(),
+        tags: Tags::new(),
+    };
+    let stranger = first.aws.create_security_group(&stranger).await.unwrap();
+    let mut core = Core::new(first.aws.clone());
+    core.import(STACK).await.succeeded();
+    assert_eq!(core.state().get("security_group_id").as_str(), Some(group.as_str()));
+    core.apply(Some(&configuration(&http()))).await.succeeded();
+    core.apply(None).await.succeeded();
+    let state = core.aws.state();
+    assert!(!state.security_groups.contains_key(&group) && state.security_groups.contains_key(&stranger));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_security_group_that_something_else_is_in_stays_its_owners_after_an_import() {
+    let first = built(&http()).await;
+    let group = disown(&first.aws);
+    first.aws.state().instances.get_mut("i-3").unwrap().security_groups.insert(group.clone());
+    let mut core = Core::new(first.aws.clone());
+    core.import(STACK).await.succeeded();
+    assert!(core.state().get("security_group_id").is_null());
+    assert_eq!(*core.state().get("security_group_ids"), Value::set([group.as_str()]));
+    let own = json!({"security_group_ids": [group], "client_cidr_blocks": null});
+    core.apply(Some(&configuration(&change(http(), &own)))).await.succeeded();
+    core.apply(None).await.succeeded();
+    assert!(core.aws.state().security_groups[&group].tags.is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rule_of_others_for_the_load_balancer_is_no_drift_and_stays() {
     let mut core = built(&full()).await;

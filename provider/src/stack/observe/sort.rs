@@ -96,7 +96,8 @@ impl Sorter<'_> {
                 vpc_id: group.vpc_id.clone(),
                 rules,
             });
-            self.claim(NodeId::SecurityGroup(role), &group.id, &group.tags, node, self.sought.adopt);
+            let adopted = self.answers.adopted_groups.contains(&group.id);
+            self.claim(NodeId::SecurityGroup(role), &group.id, &group.tags, node, adopted);
         }
     }
 
