@@ -87,6 +87,20 @@ pub(crate) fn ambiguous(diagnostics: &mut Diagnostics, node: &NodeId, candidates
     );
 }
 
+/// Refuses to take over target groups of anything but instances.
+pub(crate) fn refuse_unsuited(found: &Found, stack: &str) -> Result<(), Diagnostics> {
+    let mut diagnostics = Diagnostics::new();
+    for (group, kind) in &found.unsuited {
+        diagnostics.error(
+            format!("The target group {group} has no instances for targets"),
+            format!(
+                "The load balancer {stack} forwards to the target group {group}, whose target type is {kind}. This resource manages groups of instances, and AWS does not let the type change. Point the listener at a group of instances, and try again."
+            ),
+        );
+    }
+    if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics) }
+}
+
 /// Refuses to move a stack to another VPC: AWS does not let a load balancer leave its own.
 pub(crate) fn refuse_other_vpc<'a>(
     subnets: impl Iterator<Item = &'a SubnetInfo>,

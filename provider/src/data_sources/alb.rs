@@ -44,8 +44,7 @@ impl Alb {
     async fn state(&self, id: &str, stop: Stop) -> Result<Option<Value>, Diagnostics> {
         let imported = self.resource.import(ImportRequest { id: Some(id.to_owned()), identity: None }).await?;
         let request = ReadRequest { state: imported.state, private: imported.private, stop };
-        let read = self.resource.read(request).await;
-        if read.diagnostics.has_errors() { Err(read.diagnostics) } else { Ok(read.state) }
+        self.resource.described(&request).await
     }
 }
 
@@ -271,6 +270,17 @@ mod tests {
         aws.add_tags(&set(&[&arn]), &tags).await.unwrap();
         let told = Value::object([("team", Value::from("one"))]);
         assert_eq!(read(&aws, "arn", &arn).await.unwrap().get("tags_all"), &told);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stack_whose_targets_are_addresses_is_told_although_it_cannot_be_imported() {
+        let aws = FakeAws::new();
+        stack(&aws).await;
+        for group in aws.state().target_groups.values_mut() {
+            group.info.target_type = "ip".to_owned();
+        }
+        let told = read(&aws, "name", "by-hand").await.unwrap();
+        assert_eq!(told.get("api").get("target_group_name").as_str(), Some("by-hand-443"));
     }
 
     #[tokio::test(start_paused = true)]

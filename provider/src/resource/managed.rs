@@ -34,6 +34,13 @@ pub(crate) struct Managed<C> {
     kind: PhantomData<C>,
 }
 
+/// What a read is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    Managing,
+    Telling,
+}
+
 /// How long a read waits at most for others that are about to come: what they ask together takes fewer calls.
 const COMPANY: Duration = Duration::from_millis(20);
 
@@ -103,16 +110,18 @@ impl<C: Composite> Managed<C> {
 
     /// The state as AWS has it now; `None` when nothing of the stack is left. As long as anything is, it stays in
     /// the state, so that an apply completes it or a destroy ends it.
-    async fn refreshed(&self, request: &ReadRequest) -> Result<Option<(Value, Vec<u8>)>, Diagnostics> {
+    async fn refreshed(&self, request: &ReadRequest, purpose: For) -> Result<Option<(Value, Vec<u8>)>, Diagnostics> {
         let (_, aws) = self.aws()?;
         let private = Private::decode(&request.private);
         let name = request.state.get("name").as_str().unwrap_or_default().to_owned();
         let failed = |error| diagnose::failed("read", &name, &error);
         let owner = find::owner_of::<C>(aws.as_ref(), &request.state, &private).await.map_err(failed)?;
-        let purpose = find::Purpose::Read;
-        let found = find::find_known::<C>(aws.as_ref(), &request.state, &private, &owner, purpose, None)
-            .await
-            .map_err(failed)?;
+        let read = find::Purpose::Read;
+        let found =
+            find::find_known::<C>(aws.as_ref(), &request.state, &private, &owner, read, None).await.map_err(failed)?;
+        if purpose == For::Managing {
+            diagnose::refuse_unsuited(&found, &name)?;
+        }
         if found.observed.is_gone() {
             return Ok(None);
         }
@@ -121,6 +130,11 @@ impl<C: Composite> Managed<C> {
         let arn = state.get("arn").as_str().map(str::to_owned);
         self.read.lock().unwrap_or_else(PoisonError::into_inner).extend(arn);
         Ok(Some((state, private.refreshed(&owner.resource_id, &found.observed).encode())))
+    }
+
+    /// What an import would find, for whoever only wants to know.
+    pub(crate) async fn described(&self, request: &ReadRequest) -> Result<Option<Value>, Diagnostics> {
+        Ok(self.refreshed(request, For::Telling).await?.map(|(state, _)| state))
     }
 
     /// Does what a plan says. An error is one from before anything was touched.
@@ -173,7 +187,7 @@ impl<C: Composite> Resource for Managed<C> {
         }
         // Those that have not come by then are not waited for any longer.
         let _ = timeout(COMPANY, self.expected.subscribe().wait_for(|reads| *reads == 0)).await;
-        match self.refreshed(&request).await {
+        match self.refreshed(&request, For::Managing).await {
             Ok(Some((state, private))) => ReadResponse { state: Some(state), private, diagnostics: Diagnostics::new() },
             Ok(None) => ReadResponse::default(),
             Err(diagnostics) => ReadResponse { state: Some(request.state), private: request.private, diagnostics },

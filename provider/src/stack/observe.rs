@@ -105,6 +105,8 @@ pub(crate) struct Found {
     pub(crate) taken: BTreeMap<NodeId, Taken>,
     /// Of these there are several, and each says that it is the stack's.
     pub(crate) ambiguous: BTreeMap<NodeId, BTreeSet<String>>,
+    /// The target groups to adopt whose targets are no instances, with what they are.
+    pub(crate) unsuited: BTreeMap<String, String>,
 }
 
 /// Something that is in the way.

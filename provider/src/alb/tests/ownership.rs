@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::core::{Applied, Core};
 use super::{STACK, built, change, changing_calls, configuration, difference, full, http, inhabited, picture, settle};
-use crate::aws::fake::{FakeAws, Fault};
+use crate::aws::fake::{FakeAws, Fault, TargetGroup};
 use crate::aws::{Aws, Direction, NewLoadBalancer, NewSecurityGroup, Peer, RuleSettings, Tags};
 
 /// Dies at the n-th call of a create of this configuration, and forgets it as core does.
@@ -173,6 +173,22 @@ async fn a_security_group_that_something_else_is_in_stays_its_owners_after_an_im
     core.apply(Some(&configuration(&change(http(), &own)))).await.succeeded();
     core.apply(None).await.succeeded();
     assert!(core.aws.state().security_groups[&group].tags.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_group_of_addresses_is_refused_at_import_by_its_name() {
+    let first = built(&http()).await;
+    disown(&first.aws);
+    let name = {
+        let mut state = first.aws.state();
+        let is_ours =
+            |group: &&mut TargetGroup| group.info.port == 12080 && !group.tags.contains_key("codestream:stack");
+        let group = state.target_groups.values_mut().find(is_ours).unwrap();
+        group.info.target_type = "ip".to_owned();
+        group.info.name.clone()
+    };
+    let applied = Core::new(first.aws.clone()).import(STACK).await;
+    assert!(refused(&applied, &format!("the target group {name}, whose target type is ip")), "{:?}", applied.errors());
 }
 
 #[tokio::test(start_paused = true)]

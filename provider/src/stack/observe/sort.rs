@@ -142,6 +142,9 @@ impl Sorter<'_> {
             let known = self.sought.known.get(&group.arn).copied();
             let role = known.or_else(|| self.role_tag(&tags)).or_else(|| self.role_by_listener(&group.arn));
             let adopted = self.sought.adopt && role.is_some();
+            if adopted && group.target_type != "instance" {
+                self.found.unsuited.insert(group.name.clone(), group.target_type.clone());
+            }
             let node = Node::TargetGroup(TargetGroup {
                 role: role.unwrap_or(""),
                 name: group.name.clone(),
