@@ -176,6 +176,24 @@ async fn a_security_group_that_something_else_is_in_stays_its_owners_after_an_im
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_security_group_that_the_user_has_brought_along_is_still_the_users_after_an_import() {
+    let aws = inhabited().await;
+    let named = NewSecurityGroup {
+        name: "own".to_owned(),
+        description: "Somebody's own".to_owned(),
+        vpc_id: "vpc-1".to_owned(),
+        tags: Tags::new(),
+    };
+    let group = aws.create_security_group(&named).await.unwrap();
+    let own = json!({"security_group_ids": [group], "client_cidr_blocks": null});
+    Core::new(aws.clone()).apply(Some(&configuration(&change(http(), &own)))).await.succeeded();
+    let mut second = Core::new(aws);
+    second.import(STACK).await.succeeded();
+    assert!(second.state().get("security_group_id").is_null());
+    assert_eq!(*second.state().get("security_group_ids"), Value::set([group.as_str()]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_target_group_of_addresses_is_refused_at_import_by_its_name() {
     let first = built(&http()).await;
     disown(&first.aws);

@@ -69,6 +69,12 @@ impl Sorter<'_> {
         self.is_new() && self.answers.balancer.is_none()
     }
 
+    /// Whether the load balancer is of this resource's making: then what it made has tags, and the rest is its user's.
+    fn is_ours_already(&self) -> bool {
+        let balancer = self.answers.balancer.as_ref();
+        balancer.is_some_and(|info| self.sought.owner.owns(&self.tags_of(&info.arn)))
+    }
+
     fn sort_security_groups(&mut self) {
         for group in &self.answers.security_groups {
             let rules = self.rules(&group.rules);
@@ -96,7 +102,7 @@ impl Sorter<'_> {
                 vpc_id: group.vpc_id.clone(),
                 rules,
             });
-            let adopted = self.answers.adopted_groups.contains(&group.id);
+            let adopted = self.answers.adopted_groups.contains(&group.id) && !self.is_ours_already();
             self.claim(NodeId::SecurityGroup(role), &group.id, &group.tags, node, adopted);
         }
     }
