@@ -290,6 +290,22 @@ def modify_listener(original: Any, self: Backend, arguments: dict[str, Any]) -> 
     return listener
 
 
+@replaces(responses.ELBV2Response)
+def modify_listener(original: Any, self: responses.ELBV2Response, _arguments: dict[str, Any]) -> Any:
+    """An HTTPS listener may ask clients for certificates; moto does not read that."""
+    answer = original(self)
+    asked = self._get_param("MutualAuthentication")
+    if asked:
+        listener = self.elbv2_backend.describe_listeners(None, [self._get_param("ListenerArn")])[0]
+        listener.authentication = asked
+    return answer
+
+
+models.FakeListener.mutual_authentication = property(
+    lambda listener: getattr(listener, "authentication", {"Mode": "off"}) if listener.protocol == "HTTPS" else None
+)
+
+
 @replaces(Backend)
 def describe_listeners(original: Any, self: Backend, arguments: dict[str, Any]) -> Any:
     """One missing ARN among several is an error."""

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
 use tfplugin::path::Path;
 
-use crate::aws::{Attributes, AwsError, ErrorClass, LoadBalancerState, TargetHealth};
+use crate::aws::{Attributes, AwsError, ErrorClass, LoadBalancerState, SubnetInfo, TargetHealth};
 use crate::stack::apply::Outcome;
 use crate::stack::observe::{Found, Holder, Taken};
 use crate::stack::run::StepError;
@@ -86,6 +86,38 @@ pub(crate) fn ambiguous(diagnostics: &mut Diagnostics, node: &NodeId, candidates
             each.join(", ")
         ),
     );
+}
+
+/// Refuses to take over target groups of anything but instances.
+pub(crate) fn refuse_unsuited(found: &Found, stack: &str) -> Result<(), Diagnostics> {
+    let mut diagnostics = Diagnostics::new();
+    for (group, kind) in &found.unsuited {
+        diagnostics.error(
+            format!("The target group {group} has no instances for targets"),
+            format!(
+                "The load balancer {stack} forwards to the target group {group}, whose target type is {kind}. This resource manages groups of instances, and AWS does not let the type change. Point the listener at a group of instances, and try again."
+            ),
+        );
+    }
+    if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics) }
+}
+
+/// Refuses to move a stack to another VPC: AWS does not let a load balancer leave its own.
+pub(crate) fn refuse_other_vpc<'a>(
+    subnets: impl Iterator<Item = &'a SubnetInfo>,
+    vpc_id: &str,
+) -> Result<(), Diagnostics> {
+    let mut diagnostics = Diagnostics::new();
+    for SubnetInfo { id, vpc_id: other, .. } in subnets.filter(|subnet| !vpc_id.is_empty() && subnet.vpc_id != vpc_id) {
+        diagnostics.error_at(
+            Path::of("subnet_ids"),
+            "A subnet of another VPC",
+            format!(
+                "The subnet {id} is in {other} and the load balancer in {vpc_id}, which AWS does not let it leave. To replace it by one in {other}, set vpc_id to that."
+            ),
+        );
+    }
+    if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics) }
 }
 
 /// Refuses to delete a listener that has somebody else's rules, and to replace a target group that somebody else's

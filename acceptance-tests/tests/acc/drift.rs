@@ -73,6 +73,7 @@ fn of_listeners() -> Vec<Mutation> {
                 by.delete_listener(port);
             }
         }),
+        mutation("a listener made anew by hand", "topology.listeners", |by| by.remake_listener(API)),
         mutation("no redirect", "redirect_http", |by| by.delete_listener(80)),
         mutation("another port", "api.listener_port", |by| by.modify(API, json!({ "Port": 444 }))),
         mutation("the ports swapped", "api.listener_port", |by| {
@@ -103,6 +104,9 @@ fn of_listeners() -> Vec<Mutation> {
             for port in [API, BROADCASTER] {
                 by.certificates("modify_listener", port, arn);
             }
+        }),
+        mutation("clients asked for certificates", "topology.listeners", |by| {
+            by.modify(API, json!({ "MutualAuthentication": { "Mode": "passthrough" } }));
         }),
         mutation("one certificate less on one", "topology.listeners", |by| {
             by.certificates("remove_listener_certificates", BROADCASTER, &by.0.seed().wildcard_certificate_arn);
@@ -171,6 +175,12 @@ fn of_target_groups() -> Vec<Mutation> {
         }),
         mutation("a longer drain", "broadcaster.deregistration_delay", |by| {
             by.set_of_group(BROADCASTER, &[("deregistration_delay.timeout_seconds", "300")]);
+        }),
+        mutation("another algorithm", "topology.target_groups", |by| {
+            by.set_of_group(API, &[("load_balancing.algorithm.type", "least_outstanding_requests")]);
+        }),
+        mutation("a slow start", "topology.target_groups", |by| {
+            by.set_of_group(BROADCASTER, &[("slow_start.duration_seconds", "30")]);
         }),
         mutation("no stickiness", "api.stickiness", |by| by.set_of_group(API, &[("stickiness.enabled", "false")])),
         mutation("stickiness", "broadcaster.stickiness", |by| {

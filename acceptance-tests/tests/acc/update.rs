@@ -105,3 +105,16 @@ fn a_load_balancer_that_somebody_deleted_is_created_again() {
         workspace.plan().expect_no_changes();
     });
 }
+
+#[test]
+fn a_protected_stack_is_not_replaced_even_when_asked_to() {
+    with_each_cli(|aws, workspace| {
+        workspace.write("main.tf", &stack::http(aws.seed(), "enable_deletion_protection = true"));
+        workspace.apply().expect_success();
+        let arguments = ["plan", "-no-color", "-replace=codestream_alb.onprem"];
+        workspace.run(arguments).expect_error("would be replaced, but has deletion protection");
+        workspace.write("main.tf", &stack::http(aws.seed(), ""));
+        workspace.apply().expect_success();
+        workspace.run(arguments).expect_success();
+    });
+}

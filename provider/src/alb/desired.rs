@@ -221,6 +221,7 @@ fn listener(config: &Config, role: Role, group: &str) -> Listener {
         ssl_policy: tls.then(|| config.ssl_policy.clone()),
         certificate_arn: config.certificate_arn.clone().filter(|_| tls),
         additional_certificate_arns: if tls { config.additional_certificate_arns.clone() } else { BTreeSet::new() },
+        mutual_authentication: None,
         action: Action::forward(Ref::Of(NodeId::TargetGroup(group.to_owned()))),
     }
 }
@@ -233,6 +234,7 @@ fn redirect(config: &Config) -> Listener {
         ssl_policy: None,
         certificate_arn: None,
         additional_certificate_arns: BTreeSet::new(),
+        mutual_authentication: None,
         action: Action::RedirectToHttps(config.api.listener_port),
     }
 }

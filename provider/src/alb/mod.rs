@@ -136,10 +136,3 @@ impl Composite for CodestreamAlb {
         state::state(base, observed, applied)
     }
 }
-
-/// The port and protocol of a target group in a state.
-fn endpoint_protocol(state: &Value, group: &str) -> Option<(i64, String)> {
-    let groups = state.get("topology").get("target_groups").as_list()?;
-    let group = groups.iter().find(|known| known.get("name").as_str() == Some(group))?;
-    Some((group.get("port").as_i64()?, group.get("protocol").as_str()?.to_owned()))
-}

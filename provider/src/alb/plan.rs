@@ -4,11 +4,10 @@ use tfplugin::value::Value;
 
 use super::config::{Config, Role, UNKNOWN};
 use super::desired::{GroupNames, desired, group_name};
-use super::endpoint_protocol;
 use super::services_config;
 use crate::aws::Tags;
 use crate::resource::outputs::{kept, nodes, plan_balancer, settle_ready};
-use crate::resource::topology::{text, topology};
+use crate::resource::topology::{port_and_protocol, text, topology};
 
 /// The planned state for a resolved configuration. `vpc_id` is the VPC of its subnets, when that is known.
 pub(crate) fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value, vpc_id: Option<&str>) -> Value {
@@ -50,7 +49,7 @@ fn group_names(planned: &Value, prior: Option<&Value>) -> Option<GroupNames> {
         let port = config.endpoint(role).target_port;
         let last = prior.and_then(|prior| {
             let name = prior.get(role.name()).get("target_group_name").as_str()?;
-            let same = endpoint_protocol(prior, name) == Some((i64::from(port), config.protocol.name().to_owned()));
+            let same = port_and_protocol(prior, name) == Some((i64::from(port), config.protocol.name().to_owned()));
             same.then(|| name.to_owned())
         });
         let derived = || {

@@ -199,6 +199,9 @@ pub(crate) enum ActionInfo {
     Other(String),
 }
 
+/// The `mutual_authentication` of a listener that asks no client for a certificate.
+pub(crate) const MUTUAL_AUTHENTICATION_OFF: &str = "off";
+
 /// A listener as described, or to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListenerSettings {
@@ -210,6 +213,9 @@ pub(crate) struct ListenerSettings {
     pub ssl_policy: Option<String>,
     /// The default certificate of an `HTTPS` listener.
     pub certificate_arn: Option<String>,
+    /// What an `HTTPS` listener does with certificates of clients, when it asks for them: `passthrough` or `verify`. A
+    /// change to `off` ends that, and one to none leaves it as it is.
+    pub mutual_authentication: Option<String>,
     /// What it does with a request that no rule takes.
     pub action: ActionInfo,
 }

@@ -44,8 +44,7 @@ impl Alb {
     async fn state(&self, id: &str, stop: Stop) -> Result<Option<Value>, Diagnostics> {
         let imported = self.resource.import(ImportRequest { id: Some(id.to_owned()), identity: None }).await?;
         let request = ReadRequest { state: imported.state, private: imported.private, stop };
-        let read = self.resource.read(request).await;
-        if read.diagnostics.has_errors() { Err(read.diagnostics) } else { Ok(read.state) }
+        self.resource.described(&request).await
     }
 }
 
@@ -64,6 +63,7 @@ fn schema(resource: &Schema) -> Schema {
             "The DNS name that AWS gives the load balancer, also in the URLs: AWS does not know which other names \
              lead to it.",
         ),
+        "tags_all" => Attribute::string_map("tags_all").computed().describe("The tags of the load balancer."),
         _ => computed(attribute),
     });
     let text = |name, description: &str| Attribute::string(name).computed().describe(description);
@@ -144,10 +144,17 @@ impl DataSource for Alb {
         let attributes = self.schema.attributes.iter().map(|attribute| match attribute.name {
             "targets" => ("targets", Value::List(targets.clone())),
             "healthy" => ("healthy", Value::Bool(healthy)),
+            "tags_all" => ("tags_all", tags(&state)),
             name => (name, state.get(name).clone()),
         });
         Ok((Value::object(attributes), Diagnostics::new()))
     }
+}
+
+/// The load balancer's tags. Those of one that no apply has tagged are only in the arguments of its import.
+fn tags(state: &Value) -> Value {
+    let found = [state.get("tags_all"), state.get("tags")].into_iter().find(|tags| !tags.is_null());
+    found.cloned().unwrap_or_else(|| Value::object::<&str>([]))
 }
 
 /// The targets of a role, in order.
@@ -224,6 +231,7 @@ mod tests {
                 protocol: "HTTPS".to_owned(),
                 ssl_policy: Some("ELBSecurityPolicy-TLS13-1-2-2021-06".to_owned()),
                 certificate_arn: Some(cert_arn(1)),
+                mutual_authentication: None,
                 action: ActionInfo::Forward(vec![(group.clone(), 1)]),
             };
             aws.create_listener(&arn, &listener, &Tags::new()).await.unwrap();
@@ -251,6 +259,28 @@ mod tests {
         assert_eq!(state.get("instance_ids"), &Value::set(["i-1", "i-2"]));
         assert_eq!(state.get("topology").get("listeners").as_list().map(<[_]>::len), Some(2));
         assert!(state.is_wholly_known());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_tags_of_a_stack_made_by_hand_are_told() {
+        let aws = FakeAws::new();
+        let arn = stack(&aws).await;
+        assert_eq!(read(&aws, "arn", &arn).await.unwrap().get("tags_all"), &Value::object::<&str>([]));
+        let tags = Tags::from([("team".to_owned(), "one".to_owned())]);
+        aws.add_tags(&set(&[&arn]), &tags).await.unwrap();
+        let told = Value::object([("team", Value::from("one"))]);
+        assert_eq!(read(&aws, "arn", &arn).await.unwrap().get("tags_all"), &told);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stack_whose_targets_are_addresses_is_told_although_it_cannot_be_imported() {
+        let aws = FakeAws::new();
+        stack(&aws).await;
+        for group in aws.state().target_groups.values_mut() {
+            group.info.target_type = "ip".to_owned();
+        }
+        let told = read(&aws, "name", "by-hand").await.unwrap();
+        assert_eq!(told.get("api").get("target_group_name").as_str(), Some("by-hand-443"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -268,6 +268,7 @@ fn listeners(config: &Config, group: &str) -> Vec<Listener> {
         ssl_policy: None,
         certificate_arn: None,
         additional_certificate_arns: BTreeSet::new(),
+        mutual_authentication: None,
         action,
     };
     let mut listeners = Vec::new();
@@ -284,6 +285,7 @@ fn listeners(config: &Config, group: &str) -> Vec<Listener> {
             ssl_policy: Some(config.ssl_policy.clone()),
             certificate_arn: config.certificate_arn.clone(),
             additional_certificate_arns: BTreeSet::new(),
+            mutual_authentication: None,
             action: forward(),
         });
     }

@@ -10,7 +10,7 @@ use crate::aws::Tags;
 use crate::resource::Preflight;
 use crate::resource::config::UNKNOWN;
 use crate::resource::outputs::{kept, plan_balancer, settle_ready};
-use crate::resource::topology::{text, topology};
+use crate::resource::topology::{port_and_protocol, text, topology};
 use crate::stack::{Node, NodeId, Ref};
 
 /// The planned state for a resolved configuration.
@@ -74,10 +74,7 @@ fn put_group(planned: &mut Value, prior: Option<&Value>, config: Option<&Config>
     let name = config.map(|config| {
         let last = prior.and_then(|prior| {
             let name = prior.get("target_group_name").as_str()?;
-            let groups = prior.get("topology").get("target_groups").as_list()?;
-            let group = groups.iter().find(|group| group.get("name").as_str() == Some(name))?;
-            let same = group.get("port").as_i64() == Some(i64::from(config.boot.server.port))
-                && group.get("protocol").as_str() == Some("HTTP");
+            let same = port_and_protocol(prior, name) == Some((i64::from(config.boot.server.port), "HTTP".to_owned()));
             same.then(|| name.to_owned())
         });
         let unknown = config.name.starts_with(UNKNOWN);

@@ -1,6 +1,5 @@
 //! Creating, changing and deleting.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use super::find::{self, find_known, find_names, new_resource_id, owner_of, take_
 use super::managed::refuse_protected;
 use super::private::{Applied, Private};
 use super::{Common, Composite, tags_of};
-use crate::aws::{Aws, AwsError, Tags, VpcInfo};
+use crate::aws::{Aws, AwsError, SubnetInfo, Tags, VpcInfo};
 use crate::diagnose::{self, Operation};
 use crate::stack::apply::{Outcome, apply};
 use crate::stack::observe::Found;
@@ -86,7 +85,10 @@ pub(super) async fn update<C: Composite>(
     if let Some(groups) = &config.security_group_ids {
         found.release(groups);
     }
-    found.observed.zones = zones(aws.as_ref(), &config, &found.observed).await.map_err(failed)?;
+    let subnets = subnets(aws.as_ref(), &config, &found.observed).await.map_err(failed)?;
+    let wanted_subnets = subnets.iter().filter(|subnet| config.subnet_ids.contains(&subnet.id));
+    diagnose::refuse_other_vpc(wanted_subnets, &found.observed.vpc.id)?;
+    found.observed.zones = subnets.into_iter().map(|subnet| (subnet.id, subnet.availability_zone)).collect();
     let tags = tags_of(planned.get("tags_all"));
     let wanted = wanted::<C>(planned, &found, &tags)?;
     refuse_taken(&wanted, &found, &config.name)?;
@@ -116,13 +118,8 @@ pub(super) async fn delete<C: Composite>(
     let found =
         find_known::<C>(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, None).await.map_err(failed)?;
     refuse_taken(&Desired::default(), &found, name)?;
-    let protected = found.observed.balancer(&NodeId::LoadBalancer).is_some_and(|balancer| {
-        balancer.attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true")
-    });
-    if protected {
-        let mut protected = prior.clone();
-        protected.put("enable_deletion_protection", true);
-        return Err(refuse_protected(Some(&protected), "deleted"));
+    if found.observed.is_protected() {
+        return Err(refuse_protected(name, "deleted"));
     }
     let warnings = diagnose::warn_of_foreign(&found.observed.foreign);
     let change = Change { aws, owner, tags: tags_of(prior.get("tags_all")), purpose: Purpose::Change, limits };
@@ -166,6 +163,11 @@ impl Change {
         let applied = Applied {
             tags: self.tags.clone(),
             dns_record: key.map(|(zone_id, name)| (zone_id.to_owned(), name.to_lowercase())),
+            ports: outcome
+                .observed
+                .listeners()
+                .map(|(_, listener)| (listener.port, listener.role.to_owned()))
+                .collect(),
         };
         ApplyResponse {
             state: Some(C::state(base, &outcome.observed, Some(&applied))),
@@ -203,15 +205,14 @@ async fn vpc_of(aws: &dyn Aws, config: &Common, planned: &Value) -> Result<VpcIn
     Ok(aws.vpc(&id).await?.unwrap_or(known))
 }
 
-/// The availability zones of the subnets that are there and of those wanted, when they differ.
-async fn zones(aws: &dyn Aws, config: &Common, observed: &Observed) -> Result<BTreeMap<String, String>, AwsError> {
+/// The subnets that are there and those wanted, when they differ.
+async fn subnets(aws: &dyn Aws, config: &Common, observed: &Observed) -> Result<Vec<SubnetInfo>, AwsError> {
     let there =
         observed.balancer(&NodeId::LoadBalancer).map(|balancer| balancer.subnet_ids.clone()).unwrap_or_default();
     if there == config.subnet_ids {
-        return Ok(BTreeMap::new());
+        return Ok(Vec::new());
     }
-    let all = there.union(&config.subnet_ids).cloned().collect();
-    Ok(aws.subnets(&all).await?.into_iter().map(|subnet| (subnet.id, subnet.availability_zone)).collect())
+    aws.subnets(&there.union(&config.subnet_ids).cloned().collect()).await
 }
 
 /// Whether what an interrupted create left differs in something that AWS does not let change.

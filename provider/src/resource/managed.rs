@@ -35,6 +35,13 @@ pub(crate) struct Managed<C> {
     kind: PhantomData<C>,
 }
 
+/// What a read is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    Managing,
+    Telling,
+}
+
 /// How long a read waits at most for others that are about to come: what they ask together takes fewer calls.
 const COMPANY: Duration = Duration::from_millis(20);
 
@@ -99,9 +106,12 @@ impl<C: Composite> Managed<C> {
 
     /// What keeps a stack from its end, else what of others goes with it.
     async fn end(&self, settings: &Settings, prior: Option<&Value>, private: &[u8], verb: &str) -> Diagnostics {
-        let refused = refuse_protected(prior, verb);
-        let Some(prior) = prior.filter(|_| refused.is_empty()) else { return refused };
-        let Some(aws) = settings.aws.as_ref().filter(|_| settings.preflight != Mode::Off) else { return refused };
+        let Some(prior) = prior else { return Diagnostics::new() };
+        if is_protected(prior) {
+            return refuse_protected(name_of(prior), verb);
+        }
+        let asked = settings.aws.as_ref().filter(|_| settings.preflight != Mode::Off);
+        let Some(aws) = asked else { return Diagnostics::new() };
         // Without an answer the apply says it.
         let foreign = find::find_foreign::<C>(aws.as_ref(), prior, &Private::decode(private)).await;
         diagnose::warn_of_foreign(&foreign.unwrap_or_default())
@@ -109,16 +119,18 @@ impl<C: Composite> Managed<C> {
 
     /// The state as AWS has it now; `None` when nothing of the stack is left. As long as anything is, it stays in
     /// the state, so that an apply completes it or a destroy ends it.
-    async fn refreshed(&self, request: &ReadRequest) -> Result<Option<(Value, Vec<u8>)>, Diagnostics> {
+    async fn refreshed(&self, request: &ReadRequest, purpose: For) -> Result<Option<(Value, Vec<u8>)>, Diagnostics> {
         let (_, aws) = self.aws()?;
         let private = Private::decode(&request.private);
         let name = request.state.get("name").as_str().unwrap_or_default().to_owned();
         let failed = |error| diagnose::failed("read", &name, &error);
         let owner = find::owner_of::<C>(aws.as_ref(), &request.state, &private).await.map_err(failed)?;
-        let purpose = find::Purpose::Read;
-        let found = find::find_known::<C>(aws.as_ref(), &request.state, &private, &owner, purpose, None)
-            .await
-            .map_err(failed)?;
+        let read = find::Purpose::Read;
+        let found =
+            find::find_known::<C>(aws.as_ref(), &request.state, &private, &owner, read, None).await.map_err(failed)?;
+        if purpose == For::Managing {
+            diagnose::refuse_unsuited(&found, &name)?;
+        }
         if found.observed.is_gone() {
             return Ok(None);
         }
@@ -127,6 +139,11 @@ impl<C: Composite> Managed<C> {
         let arn = state.get("arn").as_str().map(str::to_owned);
         self.read.lock().unwrap_or_else(PoisonError::into_inner).extend(arn);
         Ok(Some((state, private.refreshed(&owner.resource_id, &found.observed).encode())))
+    }
+
+    /// What an import would find, for whoever only wants to know.
+    pub(crate) async fn described(&self, request: &ReadRequest) -> Result<Option<Value>, Diagnostics> {
+        Ok(self.refreshed(request, For::Telling).await?.map(|(state, _)| state))
     }
 
     /// Does what a plan says. An error is one from before anything was touched.
@@ -179,7 +196,7 @@ impl<C: Composite> Resource for Managed<C> {
         }
         // Those that have not come by then are not waited for any longer.
         let _ = timeout(COMPANY, self.expected.subscribe().wait_for(|reads| *reads == 0)).await;
-        match self.refreshed(&request).await {
+        match self.refreshed(&request, For::Managing).await {
             Ok(Some((state, private))) => ReadResponse { state: Some(state), private, diagnostics: Diagnostics::new() },
             Ok(None) => ReadResponse::default(),
             Err(diagnostics) => ReadResponse { state: Some(request.state), private: request.private, diagnostics },
@@ -199,8 +216,11 @@ impl<C: Composite> Resource for Managed<C> {
             settings.default_tags.as_ref().map_or(Value::Unknown, |defaults| outputs::tags_all(&resolved, defaults));
         let planned = C::planned(&resolved, prior.as_ref(), &tags_all, &checked);
         let requires_replace = prior.as_ref().map(|prior| requires_replace(&planned, prior)).unwrap_or_default();
-        // Core plans a replacement a second time, as a create: that is when the checks speak.
-        let mut diagnostics = if requires_replace.is_empty() {
+        // Core plans a replacement a second time, as a create: that is when the checks speak, and when it tells that the
+        // user asks for one.
+        let mut diagnostics = if prior.is_none() && Private::decode(&private).protected {
+            refuse_protected(name_of(&planned), "replaced")
+        } else if requires_replace.is_empty() {
             checked.diagnostics
         } else {
             self.end(&settings, prior.as_ref(), &private, "replaced").await
@@ -256,16 +276,22 @@ fn requires_replace(planned: &Value, prior: &Value) -> Vec<Path> {
     REPLACING.into_iter().filter(changed).map(Path::of).collect()
 }
 
+/// Whether a state says that the load balancer is protected against deletion.
+fn name_of(state: &Value) -> &str {
+    state.get("name").as_str().unwrap_or_default()
+}
+
+fn is_protected(state: &Value) -> bool {
+    state.get("enable_deletion_protection").as_bool() == Some(true)
+}
+
 /// Deletion protection is the user's word: nothing is touched before it is taken back.
-pub(super) fn refuse_protected(prior: Option<&Value>, verb: &str) -> Diagnostics {
+pub(super) fn refuse_protected(name: &str, verb: &str) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
-    if let Some(prior) = prior.filter(|prior| prior.get("enable_deletion_protection").as_bool() == Some(true)) {
-        let name = prior.get("name").as_str().unwrap_or_default();
-        diagnostics.error_at(
-            Path::of("enable_deletion_protection"),
-            "The load balancer is protected against deletion",
-            format!("The load balancer {name} would be {verb}, but has deletion protection. Set enable_deletion_protection to false, apply that, and then try again."),
-        );
-    }
+    diagnostics.error_at(
+        Path::of("enable_deletion_protection"),
+        "The load balancer is protected against deletion",
+        format!("The load balancer {name} would be {verb}, but has deletion protection. Set enable_deletion_protection to false, apply that, and then try again."),
+    );
     diagnostics
 }

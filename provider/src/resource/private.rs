@@ -28,14 +28,19 @@ pub(crate) struct Private {
     pub(crate) dns_name: String,
     /// The security groups of somebody else's in which the stack keeps rules.
     pub(crate) rules_in: BTreeSet<String>,
+    /// Whether the load balancer is protected against deletion.
+    pub(crate) protected: bool,
 }
 
 /// What an apply was to bring about, where what is there cannot tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Applied {
     pub(crate) tags: Tags,
     /// Zone and name of the alias record, when there is to be one.
     pub(crate) dns_record: Option<(String, String)>,
+    /// The ports of the listeners, with their roles.
+    pub(crate) ports: BTreeMap<u16, String>,
 }
 
 /// Where an alias record is.
@@ -92,6 +97,7 @@ impl Private {
                 .collect(),
             dns_name: observed.load_balancer.as_ref().map(|facts| facts.dns_name.clone()).unwrap_or_default(),
             rules_in: observed.groups_with_rules().map(str::to_owned).collect(),
+            protected: observed.is_protected(),
         }
     }
 
@@ -107,6 +113,12 @@ impl Private {
     /// Whether records with a routing policy were last seen where this one is to be.
     pub(crate) fn is_routed(&self, record: &Record) -> bool {
         self.records.iter().any(|kept| kept.routed && kept.is_in_place_of(record))
+    }
+
+    /// The ports on which the last apply left listeners, with their roles. The state forgets one that somebody deletes.
+    pub(crate) fn listener_ports(&self, named: impl Fn(&str) -> Option<&'static str>) -> BTreeMap<u16, &'static str> {
+        let ports = self.applied.iter().flat_map(|applied| &applied.ports);
+        ports.filter_map(|(port, role)| Some((*port, named(role)?))).collect()
     }
 
     /// The VPC.

@@ -7,7 +7,7 @@ use tfplugin::value::Value;
 
 use super::LOAD_BALANCER;
 use super::config::UNKNOWN;
-use crate::stack::{Action, Listener, Node, NodeId, Ref, Rule, TargetGroup};
+use crate::stack::{Action, Listener, Node, NodeId, Ref, Rule, TargetGroup, attributes};
 
 /// A string of a graph as a value; one that only apply will know is unknown.
 pub(crate) fn text(text: &str) -> Value {
@@ -55,11 +55,19 @@ fn listener_value(listener: &Listener, agree: bool) -> Value {
     });
     Value::object([
         ("port", Value::from(i64::from(listener.port))),
-        ("protocol", Value::from(&listener.protocol)),
+        ("protocol", Value::from(listener_protocol(listener))),
         ("ssl_policy", listener.ssl_policy.as_deref().map_or(Value::Null, text)),
         ("certificate_arn", certificate.as_deref().map_or(Value::Null, text)),
         ("target_group", action_value(&listener.action)),
     ])
+}
+
+/// The protocol; with what it asks of clients, when somebody has made it ask for certificates.
+fn listener_protocol(listener: &Listener) -> String {
+    match &listener.mutual_authentication {
+        Some(mode) => format!("{} with client certificates ({mode})", listener.protocol),
+        None => listener.protocol.clone(),
+    }
 }
 
 fn action_value(action: &Action) -> Value {
@@ -90,10 +98,26 @@ fn group_value(group: &TargetGroup) -> Value {
         ("role", Value::from(group.role)),
         ("name", text(&group.name)),
         ("port", Value::from(i64::from(group.port))),
-        ("protocol", Value::from(&group.protocol)),
+        ("protocol", Value::from(group_protocol(group))),
         ("health_check_path", health_check_path(group)),
         ("instance_ids", texts(instances)),
     ])
+}
+
+/// The protocol; with the attributes that somebody has set although no argument does.
+fn group_protocol(group: &TargetGroup) -> String {
+    std::iter::once(group.protocol.clone())
+        .chain(attributes::set_by_hand(&group.attributes))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// The port and protocol of a target group in a state's topology.
+pub(crate) fn port_and_protocol(state: &Value, group: &str) -> Option<(i64, String)> {
+    let groups = state.get("topology").get("target_groups").as_list()?;
+    let group = groups.iter().find(|known| known.get("name").as_str() == Some(group))?;
+    let protocol = group.get("protocol").as_str()?.split(", ").next()?;
+    Some((group.get("port").as_i64()?, protocol.to_owned()))
 }
 
 /// The path that is probed; with protocol and port when these are not the targets' own.

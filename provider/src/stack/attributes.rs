@@ -27,12 +27,33 @@ pub(crate) const LOAD_BALANCER: &[(&str, &str)] = &[
 /// A target group's: `TargetGroupAttribute` in the same API.
 pub(crate) const TARGET_GROUP: &[(&str, &str)] = &[
     ("deregistration_delay.timeout_seconds", "300"),
+    ("load_balancing.algorithm.anomaly_mitigation", "off"),
+    ("load_balancing.algorithm.type", "round_robin"),
+    ("load_balancing.cross_zone.enabled", "use_load_balancer_configuration"),
+    ("slow_start.duration_seconds", "0"),
     ("stickiness.app_cookie.cookie_name", ""),
     ("stickiness.app_cookie.duration_seconds", "86400"),
     ("stickiness.enabled", "false"),
     ("stickiness.lb_cookie.duration_seconds", "86400"),
     ("stickiness.type", "lb_cookie"),
+    ("target_group_health.dns_failover.minimum_healthy_targets.count", "1"),
+    ("target_group_health.dns_failover.minimum_healthy_targets.percentage", "off"),
+    ("target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "1"),
+    ("target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off"),
 ];
+
+/// The starts of those that arguments set. The others are to have AWS's default.
+const SET_BY_ARGUMENTS: [&str; 2] = ["deregistration_delay.", "stickiness."];
+
+/// The attributes of a target group that no argument sets and that have another value than AWS's default, in words.
+pub(crate) fn set_by_hand(group: &Attributes) -> Vec<String> {
+    let by_hand = |(key, default): &(&str, &str)| {
+        let value = group.get(*key).filter(|value| value.as_str() != *default)?;
+        let argument = SET_BY_ARGUMENTS.iter().any(|start| key.starts_with(start));
+        (!argument).then(|| format!("{key} {value}"))
+    };
+    TARGET_GROUP.iter().filter_map(by_hand).collect()
+}
 
 /// The managed attributes out of all: defaults put in, what does not matter left out.
 pub(crate) fn normalise(managed: &[(&str, &str)], all: &Attributes) -> Attributes {
@@ -84,6 +105,13 @@ mod tests {
         assert_eq!(normal.get("idle_timeout.timeout_seconds").map(String::as_str), Some("90"));
         assert_eq!(normal.get("routing.http2.enabled").map(String::as_str), Some("true"));
         assert!(!normal.contains_key("zonal_shift.config.enabled"));
+    }
+
+    #[test]
+    fn only_what_no_argument_sets_counts_as_set_by_hand() {
+        let set = [("slow_start.duration_seconds", "30"), ("deregistration_delay.timeout_seconds", "30")];
+        let normal = normalise(TARGET_GROUP, &attributes(&set));
+        assert_eq!(set_by_hand(&normal), ["slow_start.duration_seconds 30"]);
     }
 
     #[test]

@@ -244,6 +244,8 @@ pub(crate) struct Listener {
     pub(crate) ssl_policy: Option<String>,
     pub(crate) certificate_arn: Option<String>,
     pub(crate) additional_certificate_arns: BTreeSet<String>,
+    /// What it does with certificates of clients; no stack asks for them.
+    pub(crate) mutual_authentication: Option<String>,
     pub(crate) action: Action,
 }
 
@@ -424,6 +426,14 @@ impl Observed {
             NodeId::RulesIn(group) => Some(group.as_str()),
             _ => None,
         })
+    }
+
+    /// Whether the load balancer is protected against deletion.
+    pub(crate) fn is_protected(&self) -> bool {
+        let balancer = self.balancer(&NodeId::LoadBalancer);
+        balancer
+            .and_then(|balancer| balancer.attributes.get("deletion_protection.enabled"))
+            .is_some_and(|on| on == "true")
     }
 
     /// The AWS identifier of a node, once it has one.

@@ -62,6 +62,8 @@ pub(crate) struct Sought<'a> {
     pub(crate) load_balancer: LoadBalancerKey,
     /// The identifiers that the state names, with the roles of their objects.
     pub(crate) known: BTreeMap<String, &'static str>,
+    /// The ports of the stack's listeners, with their roles: whatever stands there is the stack's, whoever made it.
+    pub(crate) ports: BTreeMap<u16, &'static str>,
     /// Takes what serves on the load balancer for the stack's, tags or not: the first read after an import.
     pub(crate) adopt: bool,
     /// The start of the stack's target group names, to find those that no listener refers to.
@@ -105,6 +107,8 @@ pub(crate) struct Found {
     pub(crate) taken: BTreeMap<NodeId, Taken>,
     /// Of these there are several, and each says that it is the stack's.
     pub(crate) ambiguous: BTreeMap<NodeId, BTreeSet<String>>,
+    /// The target groups to adopt whose targets are no instances, with what they are.
+    pub(crate) unsuited: BTreeMap<String, String>,
 }
 
 /// Something that is in the way.
@@ -135,6 +139,8 @@ struct Answers {
     security_groups: Vec<SecurityGroupInfo>,
     /// The groups of security group rules with the stack's tag, and the tags of these rules.
     tagged_rules: Vec<(String, Tags)>,
+    /// Those that come with a load balancer to adopt.
+    adopted_groups: BTreeSet<String>,
     records: Vec<Option<RecordInfo>>,
     vpc: VpcInfo,
     tags: BTreeMap<String, Tags>,
@@ -215,6 +221,7 @@ async fn one_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsErr
         groups: infos,
         security_groups,
         tagged_rules: Vec::new(),
+        adopted_groups: BTreeSet::new(),
         records,
         vpc,
         tags,
@@ -343,7 +350,7 @@ async fn second_round(aws: &dyn Aws, sought: &Sought<'_>, answers: &mut Answers)
     let with_rules: &[String] = if sought.listener_rules { &listeners } else { &[] };
     let balancer = answers.balancer.iter().map(|balancer| balancer.arn.clone());
     let tagged: BTreeSet<String> = balancer.chain(listeners.iter().cloned()).chain(groups.iter().cloned()).collect();
-    let (tags, (attributes, health), certificates, rules, adopted, (tagged_rules, ruled)) = tokio::try_join!(
+    let (tags, (attributes, health), certificates, rules, (unknown, adopted), (tagged_rules, ruled)) = tokio::try_join!(
         aws.tags(&tagged),
         of_groups(aws, &groups),
         additional_certificates(aws, &answers.listeners),
@@ -357,7 +364,8 @@ async fn second_round(aws: &dyn Aws, sought: &Sought<'_>, answers: &mut Answers)
     answers.health = health;
     answers.listener_rules = with_rules.iter().cloned().zip(rules).collect();
     answers.tagged_rules = tagged_rules;
-    for group in adopted.into_iter().chain(ruled) {
+    answers.adopted_groups = adopted;
+    for group in unknown.into_iter().chain(ruled) {
         if !answers.security_groups.iter().any(|known| known.id == group.id) {
             answers.security_groups.push(group);
         }
@@ -390,29 +398,42 @@ async fn groups_with_rules(
     Ok((rules, groups))
 }
 
-/// The security groups of a load balancer to adopt, and its VPC's blocks, known only once it is found.
+/// The security groups that come with a load balancer to adopt, known only once it is found: its only one, or the one
+/// of the stack's name, as long as nothing else is in it. A destroy deletes them, and others' must not go with it.
+/// The first are those that were not known before.
 async fn adopted_groups(
     aws: &dyn Aws,
     sought: &Sought<'_>,
     answers: &Answers,
-) -> Result<Vec<SecurityGroupInfo>, AwsError> {
-    match &answers.balancer {
-        // Of several groups, who can tell which is the stack's own?
-        Some(balancer) if sought.adopt && balancer.security_groups.len() == 1 => {
-            let unseen: BTreeSet<String> = balancer
-                .security_groups
-                .iter()
-                .filter(|id| !answers.security_groups.iter().any(|group| group.id == **id))
-                .cloned()
-                .collect();
-            if unseen.is_empty() {
-                return Ok(Vec::new());
-            }
-            let mut groups = aws.security_groups(&SecurityGroupKey::Ids(unseen)).await?;
-            groups.retain(|group| group.name != DEFAULT_GROUP);
-            Ok(groups)
+) -> Result<(Vec<SecurityGroupInfo>, BTreeSet<String>), AwsError> {
+    let Some(balancer) = answers.balancer.as_ref().filter(|_| sought.adopt) else { return Ok(Default::default()) };
+    let is_known = |id: &String| answers.security_groups.iter().any(|group| group.id == *id);
+    let (mut candidates, unseen): (BTreeSet<String>, BTreeSet<String>) =
+        balancer.security_groups.iter().cloned().partition(is_known);
+    let mut groups = Vec::new();
+    // Of several groups, who can tell which is the stack's own?
+    if balancer.security_groups.len() == 1 && !unseen.is_empty() {
+        groups = aws.security_groups(&SecurityGroupKey::Ids(unseen)).await?;
+        groups.retain(|group| group.name != DEFAULT_GROUP);
+        candidates.extend(groups.iter().map(|group| group.id.clone()));
+    }
+    let mut adopted = BTreeSet::new();
+    for id in candidates {
+        if is_alone_in(aws, &id, &balancer.arn).await? {
+            adopted.insert(id);
         }
-        _ => Ok(Vec::new()),
+    }
+    groups.retain(|group| adopted.contains(&group.id));
+    Ok((groups, adopted))
+}
+
+/// Whether nothing but a load balancer is in a security group, as far as one may know.
+async fn is_alone_in(aws: &dyn Aws, group: &str, balancer_arn: &str) -> Result<bool, AwsError> {
+    let path = balancer_arn.split_once(":loadbalancer/").map_or("", |(_, path)| path);
+    match aws.network_interfaces(group).await {
+        Ok(interfaces) => Ok(interfaces.iter().all(|interface| interface.description == format!("ELB {path}"))),
+        Err(error) if error.class() == ErrorClass::Denied => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -66,6 +66,14 @@ impl Hands<'_> {
         self.elb("delete_listener", json!({ "ListenerArn": self.listener(port) }));
     }
 
+    /// Deletes the listener on a port, and makes one there that answers in cleartext by itself.
+    pub(super) fn remake_listener(&self, port: u16) {
+        self.delete_listener(port);
+        let response = json!({ "StatusCode": "503", "ContentType": "text/plain", "MessageBody": "Closed" });
+        let action = json!({ "Type": "fixed-response", "FixedResponseConfig": response });
+        self.place("create_listener", json!({ "Port": port, "Protocol": "HTTP", "DefaultActions": [action] }));
+    }
+
     /// Adds certificates to the listener on a port, or removes them, as `operation` says.
     pub(super) fn certificates(&self, operation: &str, port: u16, arn: &str) {
         let certificates = json!([{ "CertificateArn": arn }]);
@@ -214,7 +222,7 @@ impl Hands<'_> {
         let listeners = self.elb("describe_listeners", json!({ "LoadBalancerArn": self.balancer() }));
         for listener in list(&listeners, "Listeners") {
             let what = format!("listener {}", listener["Port"]);
-            for field in ["Protocol", "SslPolicy", "Certificates", "DefaultActions"] {
+            for field in ["Protocol", "SslPolicy", "Certificates", "MutualAuthentication", "DefaultActions"] {
                 lines.insert(format!("{what}: {field} {}", listener[field]));
             }
             if listener["Protocol"] == "HTTPS" {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::alb::Alb;
 use crate::aws::fake::{FakeAws, Fault, Rule, Verdict, cert_arn};
-use crate::aws::{LoadBalancerState, Peer, Tags};
+use crate::aws::{LoadBalancerState, Peer, SubnetInfo, Tags};
 use crate::settings::Shared;
 
 /// A change that needs another target group for the API.
@@ -178,6 +178,23 @@ async fn a_create_that_was_killed_is_not_done_before_its_targets_are_healthy() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn subnets_of_another_vpc_are_refused_before_anything_is_touched() {
+    let mut core = built(&http()).await;
+    {
+        let mut state = core.aws.state();
+        for (id, like) in [("subnet-x", "subnet-a"), ("subnet-y", "subnet-b")] {
+            let there = state.subnets[like].clone();
+            state.subnets.insert(id.to_owned(), SubnetInfo { id: id.to_owned(), vpc_id: "vpc-2".to_owned(), ..there });
+        }
+    }
+    let from = core.aws.calls().len();
+    let elsewhere = change(http(), &json!({"subnet_ids": ["subnet-x", "subnet-y"], "idle_timeout": 90}));
+    let applied = core.apply(Some(&configuration(&elsewhere))).await;
+    assert!(has(&applied.errors(), &["subnet-x", "vpc-2"]), "{:?}", applied.errors());
+    assert_eq!(changing_calls(&core.aws, from), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn protection_keeps_a_destroy_from_touching_anything() {
     let mut configured = built(&change(full(), &json!({"enable_deletion_protection": true}))).await;
     let mut by_hand = built(&full()).await;
@@ -191,6 +208,23 @@ async fn protection_keeps_a_destroy_from_touching_anything() {
         assert_eq!(changing_calls(&core.aws, calls), Vec::<String>::new());
         assert!(!core.state().is_null());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn protection_keeps_a_replacement_from_being_planned() {
+    let config = change(http(), &json!({"enable_deletion_protection": true}));
+    let mut core = built(&config).await;
+    let from = core.aws.calls().len();
+    let inside = change(config.clone(), &json!({"scheme": "internal"}));
+    for applied in [core.replace(&configuration(&config)).await, core.apply(Some(&configuration(&inside))).await] {
+        assert!(has(&applied.errors(), &["would be replaced", "deletion protection"]), "{:?}", applied.errors());
+    }
+    assert_eq!(changing_calls(&core.aws, from), Vec::<String>::new());
+    let unprotected = configuration(&change(config, &json!({"enable_deletion_protection": false})));
+    core.apply(Some(&unprotected)).await.succeeded();
+    let arn = core.state().get("arn").clone();
+    core.replace(&unprotected).await.succeeded();
+    assert_ne!(*core.state().get("arn"), arn);
 }
 
 #[tokio::test(start_paused = true)]

@@ -55,12 +55,25 @@ fn delete_listener(state: &mut State, port: u16) {
     state.listeners.retain(|_, found| !ours(&found.tags) || found.settings.port != port);
 }
 
+/// Deletes the listener on a port, and makes another there as somebody does who does not know the stack.
+fn remake_listener(state: &mut State, port: u16, change: fn(&mut Listener)) {
+    let mut made = Listener { tags: Tags::new(), ..listener(state, port).clone() };
+    delete_listener(state, port);
+    change(&mut made);
+    let arn = format!("{}/by-hand", made.load_balancer_arn.replace(":loadbalancer/", ":listener/"));
+    state.listeners.insert(arn, made);
+}
+
 fn group<'a>(state: &'a mut State, role: &str) -> &'a mut TargetGroup {
     state.target_groups.values_mut().find(|found| has_role(&found.tags, role)).unwrap()
 }
 
 fn arn_of(state: &mut State, role: &str) -> String {
     group(state, role).info.arn.clone()
+}
+
+fn set_of_group(state: &mut State, role: &str, key: &str, value: &str) {
+    group(state, role).attributes.insert(key.to_owned(), value.to_owned());
 }
 
 fn register(group: &mut TargetGroup, id: &str) {
@@ -152,6 +165,13 @@ fn of_listeners() -> Vec<Mutation> {
         mutation("no listener for the API", "topology.listeners", |state| delete_listener(state, 443)),
         mutation("no listener for the Broadcaster", "topology.listeners", |state| delete_listener(state, 12443)),
         mutation("no redirect", "redirect_http", |state| delete_listener(state, 80)),
+        mutation("a listener made anew by hand", "topology.listeners", |state| remake_listener(state, 443, |_| {})),
+        mutation("a listener made anew by hand, in cleartext", "topology.listeners", |state| {
+            remake_listener(state, 12443, plain);
+        }),
+        mutation("the redirect made anew by hand, as an answer", "redirect_http", |state| {
+            remake_listener(state, 80, |made| made.settings.action = ActionInfo::Other("fixed-response".to_owned()));
+        }),
         mutation("another certificate on one", "topology.listeners", |state| {
             listener(state, 443).settings.certificate_arn = Some(cert_arn(3));
         }),
@@ -208,6 +228,9 @@ fn of_listeners() -> Vec<Mutation> {
         }),
         mutation("one in cleartext", "topology.listeners", |state| plain(listener(state, 443))),
         mutation("both in cleartext", "protocol", |state| both(state, plain)),
+        mutation("clients asked for certificates", "topology.listeners", |state| {
+            listener(state, 443).settings.mutual_authentication = Some("passthrough".to_owned());
+        }),
         mutation("another port", "api.listener_port", |state| listener(state, 443).settings.port = 444),
         mutation("a listener's tag", "tags", |state| {
             listener(state, 80).tags.insert("team".to_owned(), "two".to_owned());
@@ -238,6 +261,19 @@ fn of_target_groups() -> Vec<Mutation> {
         mutation("a longer drain", "broadcaster.deregistration_delay", |state| {
             let key = "deregistration_delay.timeout_seconds".to_owned();
             group(state, "broadcaster").attributes.insert(key, "300".to_owned());
+        }),
+        mutation("another algorithm", "topology.target_groups", |state| {
+            set_of_group(state, "api", "load_balancing.algorithm.type", "least_outstanding_requests");
+        }),
+        mutation("a slow start", "topology.target_groups", |state| {
+            set_of_group(state, "broadcaster", "slow_start.duration_seconds", "30");
+        }),
+        mutation("zones of its own", "topology.target_groups", |state| {
+            set_of_group(state, "api", "load_balancing.cross_zone.enabled", "false");
+        }),
+        mutation("fewer healthy targets than needed", "topology.target_groups", |state| {
+            let key = "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count";
+            set_of_group(state, "api", key, "2");
         }),
         mutation("no stickiness", "api.stickiness", |state| {
             group(state, "api").attributes.insert("stickiness.enabled".to_owned(), "false".to_owned());
@@ -399,6 +435,10 @@ async fn what_others_put_on_the_load_balancer_is_no_drift_and_stays() {
     let busier = configuration(&change(full(), &json!({"idle_timeout": 90})));
     core.apply(Some(&busier)).await.succeeded();
     assert!(core.aws.state().listeners.contains_key(&foreign));
+    let there = json!({"api": {"listener_port": 8081, "target_port": 443, "deregistration_delay": 5}});
+    let applied = core.apply(Some(&configuration(&change(full(), &there)))).await;
+    assert!(applied.errors().iter().any(|error| error.contains(&foreign)), "{:?}", applied.errors());
+    assert!(core.aws.state().listeners[&foreign].tags.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

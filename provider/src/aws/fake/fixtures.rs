@@ -64,6 +64,7 @@ pub(super) fn http(port: u16, groups: &[(&str, i64)]) -> ListenerSettings {
         protocol: "HTTP".to_owned(),
         ssl_policy: None,
         certificate_arn: None,
+        mutual_authentication: None,
         action: ActionInfo::Forward(groups),
     }
 }

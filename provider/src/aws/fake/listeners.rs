@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Answer, Listener, Refusal, State, refuse};
-use crate::aws::{ActionInfo, ListenerInfo, ListenerRuleInfo, ListenerSettings, Tags};
+use crate::aws::{ActionInfo, ListenerInfo, ListenerRuleInfo, ListenerSettings, MUTUAL_AUTHENTICATION_OFF, Tags};
 
 /// What an `HTTPS` listener gets when it names none; the API's default, not the console's.
 const DEFAULT_SSL_POLICY: &str = "ELBSecurityPolicy-2016-08";
@@ -114,7 +114,12 @@ impl State {
         if settings.protocol == "HTTP" {
             listener.additional_certificates.clear();
         }
-        listener.settings = settings;
+        let mutual_authentication = match settings.mutual_authentication.as_deref() {
+            Some(MUTUAL_AUTHENTICATION_OFF) => None,
+            Some(mode) => Some(mode.to_owned()),
+            None => listener.settings.mutual_authentication.clone().filter(|_| settings.protocol == "HTTPS"),
+        };
+        listener.settings = ListenerSettings { mutual_authentication, ..settings };
         Ok(())
     }
 

@@ -107,8 +107,10 @@ impl State {
                 }
                 other => format!("{other:?}"),
             };
+            let authentication = settings.mutual_authentication.as_ref();
+            let authentication = authentication.map(|mode| format!(" client certificates {mode}")).unwrap_or_default();
             format!(
-                "listener {}: {} policy {:?} certificate {:?} and {:?} {action} tags {:?}",
+                "listener {}: {}{authentication} policy {:?} certificate {:?} and {:?} {action} tags {:?}",
                 names.of(arn),
                 settings.protocol,
                 settings.ssl_policy,

@@ -6,7 +6,8 @@ use std::future::Future;
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::types::{
     Certificate, IpAddressType, Listener, LoadBalancerAttribute, LoadBalancerSchemeEnum, LoadBalancerTypeEnum, Matcher,
-    ProtocolEnum, Tag, TagDescription, TargetDescription, TargetGroup, TargetGroupAttribute, TargetTypeEnum,
+    MutualAuthenticationAttributes, ProtocolEnum, Tag, TagDescription, TargetDescription, TargetGroup,
+    TargetGroupAttribute, TargetTypeEnum,
 };
 
 use futures_util::future::try_join_all;
@@ -317,6 +318,9 @@ pub(super) async fn create_listener(
 
 pub(super) async fn modify_listener(client: &Client, arn: &str, settings: &ListenerSettings) -> Result<()> {
     let request = with_settings!(client.modify_listener().listener_arn(arn), settings);
+    let mode = settings.mutual_authentication.as_ref();
+    let authentication = mode.map(|mode| MutualAuthenticationAttributes::builder().mode(mode).build());
+    let request = request.set_mutual_authentication(authentication);
     request.send().await.map_err(error("elasticloadbalancing:ModifyListener")).map(drop)
 }
 

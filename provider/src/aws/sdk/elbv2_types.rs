@@ -10,7 +10,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use super::{is_ours, set, text};
 use crate::aws::{
     ActionInfo, HealthCheck, ListenerInfo, ListenerRuleInfo, ListenerSettings, LoadBalancerInfo, LoadBalancerState,
-    Tags, TargetGroupInfo, TargetHealth,
+    MUTUAL_AUTHENTICATION_OFF, Tags, TargetGroupInfo, TargetHealth,
 };
 
 /// A number as AWS takes it; what does not fit is wrong for AWS too, and it will say so.
@@ -85,6 +85,8 @@ pub(super) fn listener_info(of: &Listener) -> ListenerInfo {
     let protocol = text(of.protocol().map(ProtocolEnum::as_str));
     let encrypted = protocol == "HTTPS";
     let certificate = of.certificates().first().and_then(|certificate| certificate.certificate_arn());
+    let authentication = of.mutual_authentication().and_then(|attributes| attributes.mode());
+    let authentication = authentication.filter(|mode| *mode != MUTUAL_AUTHENTICATION_OFF);
     ListenerInfo {
         arn: text(of.listener_arn()),
         settings: ListenerSettings {
@@ -92,6 +94,7 @@ pub(super) fn listener_info(of: &Listener) -> ListenerInfo {
             // A listener that was encrypted once goes on showing a policy that no longer means anything.
             ssl_policy: of.ssl_policy().filter(|_| encrypted).map(str::to_owned),
             certificate_arn: certificate.filter(|_| encrypted).map(str::to_owned),
+            mutual_authentication: authentication.filter(|_| encrypted).map(str::to_owned),
             action: action_info(of.default_actions()),
             protocol,
         },
@@ -181,7 +184,9 @@ pub(super) fn tags_of(tags: &[Tag]) -> Tags {
 mod tests {
     use super::*;
 
-    use aws_sdk_elasticloadbalancingv2::types::{Certificate, TargetGroupStickinessConfig};
+    use aws_sdk_elasticloadbalancingv2::types::{
+        Certificate, MutualAuthenticationAttributes, TargetGroupStickinessConfig,
+    };
 
     fn forward() -> aws_sdk_elasticloadbalancingv2::types::builders::ActionBuilder {
         Action::builder().r#type(ActionTypeEnum::Forward)
@@ -252,6 +257,16 @@ mod tests {
         assert_eq!(encrypted.certificate_arn.as_deref(), Some("cert"));
         let cleartext = listener_info(&listener.protocol(ProtocolEnum::Http).build()).settings;
         assert_eq!((cleartext.ssl_policy, cleartext.certificate_arn), (None, None));
+    }
+
+    #[test]
+    fn a_listener_that_asks_for_client_certificates_is_told_from_one_that_does_not() {
+        let asking = |mode: &str| {
+            let attributes = MutualAuthenticationAttributes::builder().mode(mode).build();
+            let listener = Listener::builder().protocol(ProtocolEnum::Https).mutual_authentication(attributes);
+            listener_info(&listener.build()).settings.mutual_authentication
+        };
+        assert_eq!((asking("verify").as_deref(), asking("off")), (Some("verify"), None));
     }
 
     #[test]

@@ -116,16 +116,27 @@ impl<C: Composite> Core<C> {
     pub(crate) async fn apply(&mut self, config: Option<&Value>) -> Applied {
         let mut applied = Applied::default();
         match config {
-            Some(config) => self.converge(config, &mut applied).await,
+            Some(config) => self.converge(config, false, &mut applied).await,
             None => self.clear(&mut applied).await,
         };
         applied
     }
 
+    /// `terraform apply -replace` of this configuration.
+    pub(crate) async fn replace(&mut self, config: &Value) -> Applied {
+        let mut applied = Applied::default();
+        self.converge(config, true, &mut applied).await;
+        applied
+    }
+
     /// `terraform import`, without the plan that follows.
     pub(crate) async fn import(&mut self, id: &str) -> Applied {
+        self.import_by(ImportRequest { id: Some(id.to_owned()), identity: None }).await
+    }
+
+    /// The import of an `import` block, without the plan that follows.
+    pub(crate) async fn import_by(&mut self, request: ImportRequest) -> Applied {
         let mut applied = Applied::default();
-        let request = ImportRequest { id: Some(id.to_owned()), identity: None };
         match self.resource.import(request).await {
             Ok(imported) => {
                 (self.state, self.private, self.tainted) = (Some(imported.state), imported.private, false);
@@ -154,16 +165,16 @@ impl<C: Composite> Core<C> {
         found
     }
 
-    async fn converge(&mut self, config: &Value, applied: &mut Applied) -> Option<()> {
+    async fn converge(&mut self, config: &Value, forced: bool, applied: &mut Applied) -> Option<()> {
         applied.take(self.resource.validate(config).await)?;
         self.refresh(applied).await?;
         let (prior, private) =
             if self.tainted { (None, Vec::new()) } else { (self.state.clone(), self.private.clone()) };
         let plan = self.plan(prior.as_ref(), config, private, applied).await?;
-        if prior == plan.planned {
+        if prior == plan.planned && !forced {
             return Some(());
         }
-        let (prior, plan) = if self.tainted || !plan.requires_replace.is_empty() {
+        let (prior, plan) = if forced || self.tainted || !plan.requires_replace.is_empty() {
             let plan = self.plan(None, config, plan.private, applied).await?;
             self.destroy(applied).await?;
             (None, plan)

@@ -68,6 +68,12 @@ impl Sorter<'_> {
         matches!(self.sought.load_balancer, LoadBalancerKey::Name(_))
     }
 
+    /// Whether the load balancer is of this resource's making: then what it made has tags, and the rest is its user's.
+    fn is_ours_already(&self) -> bool {
+        let balancer = self.answers.balancer.as_ref();
+        balancer.is_some_and(|info| self.sought.owner.owns(&self.tags_of(&info.arn)))
+    }
+
     fn sort_security_groups(&mut self) {
         for group in &self.answers.security_groups {
             let rules = self.rules(&group.rules);
@@ -95,7 +101,8 @@ impl Sorter<'_> {
                 vpc_id: group.vpc_id.clone(),
                 rules,
             });
-            self.claim(NodeId::SecurityGroup(role), &group.id, &group.tags, node, self.sought.adopt);
+            let adopted = self.answers.adopted_groups.contains(&group.id) && !self.is_ours_already();
+            self.claim(NodeId::SecurityGroup(role), &group.id, &group.tags, node, adopted);
         }
     }
 
@@ -153,6 +160,9 @@ impl Sorter<'_> {
             let known = self.sought.known.get(&group.arn).copied();
             let role = known.or_else(|| self.role_tag(&tags)).or_else(|| self.role_by_listener(&group.arn));
             let adopted = self.sought.adopt && role.is_some();
+            if adopted && group.target_type != "instance" {
+                self.found.unsuited.insert(group.name.clone(), group.target_type.clone());
+            }
             let node = Node::TargetGroup(TargetGroup {
                 role: role.unwrap_or(""),
                 name: group.name.clone(),
@@ -208,8 +218,9 @@ impl Sorter<'_> {
         for listener in &self.answers.listeners {
             let tags = self.tags_of(&listener.arn);
             let role = self.role(&listener.arn, &tags);
-            let adopted = if self.sought.adopt { self.sought.roles.of_listener(listener) } else { None };
             let settings = &listener.settings;
+            let adopted = if self.sought.adopt { self.sought.roles.of_listener(listener) } else { None };
+            let adopted = adopted.or_else(|| self.sought.ports.get(&settings.port).copied());
             let node = Node::Listener(Listener {
                 role: role.or(adopted).unwrap_or(""),
                 port: settings.port,
@@ -222,6 +233,7 @@ impl Sorter<'_> {
                     .get(&listener.arn)
                     .cloned()
                     .unwrap_or_default(),
+                mutual_authentication: settings.mutual_authentication.clone(),
                 action: action(&settings.action),
             });
             let id = NodeId::Listener(settings.port);

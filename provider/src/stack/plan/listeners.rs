@@ -216,6 +216,7 @@ impl<'a> Planner<'a> {
                 listener.protocol.clone(),
                 listener.ssl_policy.clone(),
                 listener.certificate_arn.clone(),
+                listener.mutual_authentication.clone(),
                 listener.action.clone(),
             )
         };

@@ -20,7 +20,7 @@ use super::wait::Limits;
 use super::{Action, Listener, Node, NodeId, Observed, Record, Ref};
 use crate::aws::{
     ActionInfo, AliasRecord, Aws, AwsError, ErrorClass, ListenerSettings, LoadBalancerKey, LoadBalancerState,
-    RecordChange, RecordInfo, Tags, TargetHealth,
+    MUTUAL_AUTHENTICATION_OFF, RecordChange, RecordInfo, Tags, TargetHealth,
 };
 
 /// For how long AWS may not know an object that it has just created.
@@ -363,11 +363,16 @@ impl Run<'_> {
             },
             Action::Other(kind) => ActionInfo::Other(kind.clone()),
         };
+        // What is not to change is not sent: AWS would want all of it again.
+        let ends = listener.protocol == "HTTPS"
+            && listener.mutual_authentication.is_none()
+            && self.observed.listener(&self.step.node).is_some_and(|there| there.mutual_authentication.is_some());
         Ok(ListenerSettings {
             port: listener.port,
             protocol: listener.protocol.clone(),
             ssl_policy: listener.ssl_policy.clone(),
             certificate_arn: listener.certificate_arn.clone(),
+            mutual_authentication: ends.then(|| MUTUAL_AUTHENTICATION_OFF.to_owned()),
             action,
         })
     }

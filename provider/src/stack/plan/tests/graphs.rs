@@ -181,6 +181,7 @@ impl Shape {
             ssl_policy: self.tls.then(|| "ELBSecurityPolicy-TLS13-1-2-2021-06".to_owned()),
             certificate_arn: self.tls.then(|| format!("cert-{}", self.certificate)),
             additional_certificate_arns: others.filter(|_| self.tls).map(|n| format!("cert-{n}")).collect(),
+            mutual_authentication: None,
             action,
         }
     }
