@@ -215,6 +215,10 @@ fn detail(step: &Step, error: &StepError) -> String {
         ),
         StepError::Stopped => format!("Stopped before this was done: {}. Apply again to go on from here.", step.change),
         StepError::Unresolved(_) => format!("{error}. Please report this with the log of TF_LOG=debug."),
+        StepError::Panicked => format!(
+            "While trying to {}: {error}. Please report this with the log of TF_LOG=debug. Apply again to go on from here: what exists will be found.",
+            step.change
+        ),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::core::Core;
 use super::{
     STACK, built, change, changes_of_service, changes_of_settings, changing_calls, configuration, difference, full,
-    http, https, hurry, inhabited, operation, outage, picture, settle,
+    http, https, hurry, inhabited, outage, picture, settle,
 };
 use crate::alb::Alb;
 use crate::aws::fake::{FakeAws, Fault, Rule, Verdict, cert_arn};
@@ -422,14 +422,10 @@ async fn a_group_of_ones_own_can_be_the_instances_group_too() {
 
 #[tokio::test(start_paused = true)]
 async fn independent_parts_go_on_when_one_fails() {
-    let operation = operation("small create", None, Some(http()));
-    let config = configuration(operation.after.as_ref().unwrap());
-    let mut counted = Core::new(inhabited().await.fork());
-    counted.apply(Some(&config)).await.succeeded();
-    let refused = counted.aws.calls().iter().position(|call| call.operation.ends_with(":CreateLoadBalancer")).unwrap();
+    let refused = call_of_create(&http(), ":CreateLoadBalancer").await;
     let mut core = Core::new(inhabited().await.fork());
     core.aws.fail_at(refused, Fault::Error("TooManyLoadBalancers"));
-    let applied = core.apply(Some(&config)).await;
+    let applied = core.apply(Some(&configuration(&http()))).await;
     assert!(has(&applied.errors(), &["TooManyLoadBalancers"]), "{:?}", applied.errors());
     let groups = core
         .aws
@@ -439,6 +435,34 @@ async fn independent_parts_go_on_when_one_fails() {
         .filter(|group| group.info.name.starts_with("web-") && !group.targets.is_empty())
         .count();
     assert_eq!(groups, 4, "two of this stack, two of the neighbour's, all with their targets");
+}
+
+/// The place of the first call of this action in a create of this configuration.
+async fn call_of_create(config: &Json, action: &str) -> usize {
+    let mut counted = Core::new(inhabited().await.fork());
+    counted.apply(Some(&configuration(config))).await.succeeded();
+    let calls = counted.aws.calls();
+    calls
+        .iter()
+        .position(|call| call.operation.ends_with(action))
+        .unwrap_or_else(|| panic!("no {action} in {calls:#?}"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_panics_is_an_error_of_its_own_and_the_rest_goes_on() {
+    let call = call_of_create(&http(), ":CreateTargetGroup").await;
+    let mut core = Core::new(inhabited().await.fork());
+    core.aws.fail_at(call, Fault::Panic);
+    let applied = core.apply(Some(&configuration(&http()))).await;
+    let errors = applied.errors();
+    assert!(has(&errors, &["Cannot create web: target group web-", "panicked"]), "{errors:?}");
+    // What comes after the group was skipped, and not because anybody asked to stop.
+    assert!(has(&errors, &["of the errors above", "target group web-", "register i-1", "mark finished"]), "{errors:?}");
+    assert!(!has(&errors, &["stopped"]), "{errors:?}");
+    assert!(!core.state().get("arn").is_null(), "what does not depend on the group goes on");
+    core.apply(Some(&configuration(&http()))).await.succeeded();
+    settle().await;
+    assert_eq!(difference(&picture(&built(&http()).await), &picture(&core)), "");
 }
 
 #[tokio::test(start_paused = true)]

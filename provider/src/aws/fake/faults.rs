@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     ResetBefore,
     /// The connection breaks when AWS has done it: no answer.
     LostResponse,
+    /// The provider panics over the answer to what AWS has done.
+    Panic,
     /// The process dies at it. Neither this call nor any later one completes, and no later one has an effect.
     Crash {
         /// Whether AWS has done it by then.
@@ -156,7 +158,7 @@ impl FakeAws {
                 }
             }
             Some(Fault::Crash { after_effect: false }) => self.crash(),
-            Some(Fault::LostResponse | Fault::Crash { after_effect: true }) | None => {}
+            Some(Fault::LostResponse | Fault::Panic | Fault::Crash { after_effect: true }) | None => {}
         }
         if self.is_gone(flight.process) {
             return pending().await;
@@ -173,6 +175,7 @@ impl FakeAws {
         if flight.fault == Some(Fault::LostResponse) {
             return Err(error(AwsError::NO_ANSWER, "connection closed before the response"));
         }
+        assert!(flight.fault != Some(Fault::Panic), "planned by the test");
         answer.map_err(|refusal| error(refusal.code, &refusal.message))
     }
 

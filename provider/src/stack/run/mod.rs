@@ -67,6 +67,9 @@ pub(crate) enum StepError {
     /// The provider's own fault.
     #[error("{0} has no identifier yet; this is a bug in the provider")]
     Unresolved(String),
+    /// The provider's own fault, too: nobody knows how far it came.
+    #[error("the provider panicked; this is a bug in it")]
+    Panicked,
 }
 
 fn unhealthy(targets: &[TargetHealth]) -> String {
