@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::{Answer, FakeAws, State, lock};
+use crate::aws::error::only_reads;
 use crate::aws::{AwsError, Result};
 
 /// How often the SDK sends a request before it gives up, as the provider configures it.
@@ -192,8 +193,7 @@ impl FakeAws {
     fn depart(&self, operation: &'static str, detail: &str) -> Flight<'_> {
         let mut traffic = lock(&self.inner.traffic);
         let index = traffic.calls.len();
-        let action = operation.split_once(':').map_or(operation, |(_, action)| action);
-        let mutating = !["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb));
+        let mutating = !only_reads(operation);
         let at = self.now();
         traffic.calls.push(Call { index, operation, mutating, detail: detail.to_owned(), at });
         traffic.in_flight += 1;

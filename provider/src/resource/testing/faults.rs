@@ -111,7 +111,7 @@ impl<'a, S: Subject> Trial<'a, S> {
         let first = core.apply(config.as_ref()).await;
         core.aws.clear_faults();
         let mut wrong = first.complaints.clone();
-        if matches!(fault, Fault::Throttled(_)) {
+        if matches!(fault, Fault::Throttled(_)) || self.only_delays(index, fault) {
             wrong.extend(first.errors());
         }
         if !first.crashed {
@@ -135,6 +135,14 @@ impl<'a, S: Subject> Trial<'a, S> {
         settle().await;
         wrong.extend(unlike(&self.expected.empty, &S::picture(&core)));
         wrong
+    }
+
+    /// Whether the call is a read of a step, which is made again when AWS does not answer it.
+    fn only_delays(&self, index: usize, fault: Fault) -> bool {
+        let (before, call) = (&self.expected.calls[..index], &self.expected.calls[index]);
+        // What is read before the first change, or before the second half of a replacement, is looked up by no step.
+        let by_step = before.iter().any(|call| call.mutating) && !call.mutating && !self.operation.replaces;
+        by_step && matches!(fault, Fault::ServerError | Fault::ResetBefore | Fault::LostResponse)
     }
 
     /// Whether a create died when it had just finished, so that nothing tells it from somebody's finished stack.

@@ -128,9 +128,8 @@ impl Run<'_> {
             };
             match error {
                 missing @ (StepError::Waiting(_) | StepError::Unhealthy(_)) => pauses.look_again(missing).await?,
-                StepError::Aws(error) if self.step.change.waits() && error.class() == ErrorClass::NoAnswer => {
-                    pauses.look_again(error.into()).await?;
-                }
+                // The step is tried anew as a whole, and finds changed what it has changed.
+                StepError::Aws(error) if error.is_passing() => pauses.look_again(error.into()).await?,
                 StepError::Aws(error) => {
                     let allowed = self.patience(&error).await;
                     let meanwhile = self.explain(error).await;
