@@ -25,7 +25,7 @@ use crate::wire::provider_server::Provider as _;
 struct Thing {
     schema: Schema,
     identity: Schema,
-    /// An apply has begun that waits.
+    /// A call has begun that waits.
     started: Notify,
     /// Lets it go on.
     gate: Notify,
@@ -74,6 +74,10 @@ impl Resource for Thing {
     }
 
     async fn read(&self, request: ReadRequest) -> ReadResponse {
+        if request.state.get("name").as_str() == Some("wait for ever") {
+            self.started.notify_one();
+            std::future::pending::<()>().await;
+        }
         let gone = request.state.get("name").as_str() == Some("gone");
         let state = (!gone).then_some(request.state);
         ReadResponse { state, private: request.private, diagnostics: Diagnostics::new() }
@@ -334,6 +338,18 @@ async fn stop_ends_what_is_in_flight_and_nothing_later() {
     assert!(!server.stop().is_cancelled());
     let later = apply(&server, apply_of(&Value::Null, &thing("a"))).await;
     assert_eq!(summaries(&later.diagnostics), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_read_is_given_up_on_a_stop_whatever_it_waits_for() {
+    let (server, thing_type) = start();
+    let waiting = {
+        let server = Arc::clone(&server);
+        tokio::spawn(async move { read(&server, "probe_thing", &thing("wait for ever")).await })
+    };
+    thing_type.started.notified().await;
+    server.stop_provider(Request::new(stop_provider::Request::default())).await.unwrap();
+    assert_eq!(summaries(&waiting.await.unwrap().diagnostics), ["Stopped"]);
 }
 
 #[tokio::test]

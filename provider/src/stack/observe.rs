@@ -81,6 +81,8 @@ pub(crate) struct Sought<'a> {
     pub(crate) vpc: VpcInfo,
     /// Whether to look up the rules that others have put on the stack's listeners.
     pub(crate) listener_rules: bool,
+    /// Whether the stack is to be created: then it takes over what an interrupted create of its name has left.
+    pub(crate) creating: bool,
     /// Whether `known` names all that is to be found: then it is asked for by identifier, all at once.
     pub(crate) all_known: bool,
 }

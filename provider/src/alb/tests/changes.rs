@@ -131,6 +131,55 @@ async fn a_stopped_create_answers_in_seconds_with_everything_that_exists() {
     }
 }
 
+/// Asks to stop a second after the call with this index was made, and says how long the answer took from then on.
+async fn stopped_at(core: &mut Core, config: &Json, call: usize) -> (super::core::Applied, Duration) {
+    let (stop, aws) = (core.stop.clone(), core.aws.clone());
+    let asking = tokio::spawn(async move {
+        while aws.calls().len() <= call {
+            sleep(Duration::from_millis(50)).await;
+        }
+        sleep(Duration::from_secs(1)).await;
+        stop.cancel();
+        Instant::now()
+    });
+    let applied = core.apply(Some(&configuration(config))).await;
+    let took = asking.await.unwrap().elapsed();
+    core.stop = Stop::new();
+    (applied, took)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_answered_in_seconds_even_while_the_sdk_repeats_a_call_and_nothing_is_lost() {
+    let (aws, whole) = (inhabited().await, picture(&built(&http()).await));
+    let empty = aws.snapshot();
+    let counted = aws.fork();
+    fastrand::seed(1);
+    Core::new(counted.clone()).apply(Some(&configuration(&http()))).await.succeeded();
+    for (index, call) in counted.calls().iter().enumerate() {
+        for fault in [Fault::Throttled(10), Fault::Unanswered] {
+            let case = format!("{fault:?} at {index} {}", call.operation);
+            fastrand::seed(1);
+            let mut core = Core::new(aws.fork());
+            core.aws.fail_at(index, fault);
+            let (applied, took) = stopped_at(&mut core, &http(), index).await;
+            core.aws.clear_faults();
+            let poll =
+                ["DescribeLoadBalancers", "DescribeTargetHealth"].iter().any(|end| call.operation.ends_with(end));
+            assert!(took < Duration::from_secs(if poll { 1 } else { 6 }), "{case}: {took:?}");
+            assert!(!applied.errors().is_empty(), "{case}");
+            if !core.state().is_null() {
+                let mut unwanted = core.fork();
+                unwanted.apply(None).await.succeeded();
+                settle().await;
+                assert_eq!(unwanted.aws.snapshot(), empty, "{case}");
+            }
+            core.apply(Some(&configuration(&http()))).await.succeeded();
+            settle().await;
+            assert_eq!(difference(&whole, &picture(&core)), "", "{case}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stopped_replacement_leaves_the_old_service_and_is_finished_later() {
     let mut core = built(&http()).await;

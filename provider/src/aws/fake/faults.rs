@@ -26,6 +26,8 @@ pub(crate) enum Fault {
     ResetBefore,
     /// The connection breaks when AWS has done it: no answer.
     LostResponse,
+    /// AWS does it, but no attempt of the SDK gets the answer.
+    Unanswered,
     /// The provider panics over the answer to what AWS has done.
     Panic,
     /// The process dies at it. Neither this call nor any later one completes, and no later one has an effect.
@@ -159,7 +161,8 @@ impl FakeAws {
                 }
             }
             Some(Fault::Crash { after_effect: false }) => self.crash(),
-            Some(Fault::LostResponse | Fault::Panic | Fault::Crash { after_effect: true }) | None => {}
+            Some(Fault::LostResponse | Fault::Unanswered | Fault::Panic | Fault::Crash { after_effect: true })
+            | None => {}
         }
         if self.is_gone(flight.process) {
             return pending().await;
@@ -173,7 +176,10 @@ impl FakeAws {
         if self.is_gone(flight.process) {
             return pending().await;
         }
-        if flight.fault == Some(Fault::LostResponse) {
+        if flight.fault == Some(Fault::Unanswered) {
+            back_off(SDK_ATTEMPTS).await;
+        }
+        if matches!(flight.fault, Some(Fault::LostResponse | Fault::Unanswered)) {
             return Err(error(AwsError::NO_ANSWER, "connection closed before the response"));
         }
         assert!(flight.fault != Some(Fault::Panic), "planned by the test");

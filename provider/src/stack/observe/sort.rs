@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Answers, Found, Sought, SoughtRecord, Taken};
-use crate::aws::{
-    ActionInfo, Attributes, ListenerInfo, LoadBalancerKey, Peer, RecordInfo, RuleSettings, Tags, TargetHealth,
-};
+use crate::aws::{ActionInfo, Attributes, ListenerInfo, Peer, RecordInfo, RuleSettings, Tags, TargetHealth};
 use crate::stack::ownership::{Claim, RESOURCE_ID};
 use crate::stack::{
     Action, Existing, Foreign, Listener, LoadBalancer, Node, NodeId, Record, RecordId, Ref, Rule, SecurityGroup,
@@ -44,7 +42,7 @@ impl Sorter<'_> {
         // What carries another resource's id is not this one's any more, whatever its state says.
         let free = tags.get(RESOURCE_ID).is_none_or(|id| *id == self.sought.owner.resource_id);
         let known = free && self.sought.known.contains_key(aws_id);
-        if claim == Claim::Interrupted && self.is_new() {
+        if claim == Claim::Interrupted && self.sought.creating {
             self.found.interrupted.insert(id.clone());
         } else if claim != Claim::Ours && !known && !(adopted && free) {
             self.found.taken.insert(id, Taken { id: aws_id.to_owned(), finished: claim == Claim::Finished });
@@ -59,14 +57,9 @@ impl Sorter<'_> {
         true
     }
 
-    /// Whether a stack is to be created.
-    fn is_new(&self) -> bool {
-        matches!(self.sought.load_balancer, LoadBalancerKey::Name(_))
-    }
-
     /// Whether a stack is to be created, and no load balancer has its name.
     fn is_bereft(&self) -> bool {
-        self.is_new() && self.answers.balancer.is_none()
+        self.sought.creating && self.answers.balancer.is_none()
     }
 
     fn sort_security_groups(&mut self) {

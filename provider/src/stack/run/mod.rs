@@ -43,6 +43,9 @@ pub(crate) enum StepError {
     /// The user asked to stop.
     #[error("stopped before it was done")]
     Stopped,
+    /// The user asked to stop, and AWS had not answered a change by then: it may have taken effect.
+    #[error("stopped before AWS had answered")]
+    GivenUp,
     /// What is waited for has not come yet.
     #[error("{0}")]
     Waiting(String),
@@ -117,9 +120,22 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs the step to its end: tries it until it succeeds, as long as AWS's refusal is one that passes, and
-    /// watches what it waits for until the deadline.
+    /// Runs the step to its end, or until it has to be given up because the user asked to stop. What AWS does for a
+    /// change that was given up is found as what a killed apply has left.
     pub(crate) async fn run(&self) -> Result<Output, StepError> {
+        let waits = self.step.change.waits();
+        tokio::select! {
+            biased;
+            result = self.persist() => result,
+            () = self.context.limits.given_up(waits) => {
+                Err(if waits { StepError::Stopped } else { StepError::GivenUp })
+            }
+        }
+    }
+
+    /// Tries the step until it succeeds, as long as AWS's refusal is one that passes, and watches what it waits for until
+    /// the deadline.
+    async fn persist(&self) -> Result<Output, StepError> {
         let mut pauses = self.context.limits.pauses();
         loop {
             let error = match self.attempt().await {
