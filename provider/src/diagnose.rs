@@ -147,10 +147,15 @@ pub(crate) fn outcome(operation: Operation, stack: &str, outcome: &Outcome, leni
         );
         diagnostics.error(summary, detail);
     }
-    if outcome.observed.load_balancer.as_ref().is_some_and(|facts| facts.state == LoadBalancerState::ActiveImpaired) {
+    let facts = outcome.observed.load_balancer.as_ref();
+    if let Some(facts) = facts.filter(|facts| facts.state == LoadBalancerState::ActiveImpaired) {
+        let reason = facts.state_reason.as_ref().map(|reason| format!(": {}", reason.trim_end_matches('.')));
         diagnostics.warning(
             format!("The load balancer {stack} is impaired"),
-            "It serves, but AWS lacks the resources to scale it. Check that its subnets have free addresses.",
+            format!(
+                "It serves, but AWS lacks the resources to scale it{}. Check that its subnets have free addresses.",
+                reason.unwrap_or_default()
+            ),
         );
     }
     diagnostics

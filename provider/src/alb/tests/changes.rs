@@ -370,6 +370,20 @@ async fn a_read_before_the_provider_block_is_known_keeps_what_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_impaired_load_balancer_is_waited_for_no_longer_and_warned_of_with_awss_reason() {
+    let mut core = Core::new(inhabited().await);
+    let reason = "not enough free addresses in subnet-a.".to_owned();
+    core.aws.state().provisioned = (LoadBalancerState::ActiveImpaired, Some(reason));
+    let start = Instant::now();
+    let applied = core.apply(Some(&configuration(&http()))).await;
+    applied.succeeded();
+    assert!(has(&applied.warnings(), &["web is impaired", "in subnet-a. Check"]), "{:?}", applied.warnings());
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert_eq!(core.state().get("ready").as_bool(), Some(true));
+    assert_eq!(core.changes(&configuration(&http())).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_load_balancer_that_aws_cannot_set_up_ends_the_create_at_once() {
     let mut core = Core::new(inhabited().await);
     core.aws.state().provisioned = (LoadBalancerState::Failed, Some("no capacity in us-east-1a".to_owned()));
