@@ -225,7 +225,7 @@ fn detail(step: &Step, error: &StepError) -> String {
             "There is no parameter {name} in Systems Manager, in this account and region. Create it, or correct cache.auth_token_parameter."
         ),
         StepError::TakenOver(id) => format!(
-            "Another apply of a stack of this name has taken over {id} while this one ran. Only one Terraform resource can manage a stack: remove this one, or choose another name."
+            "Another apply of a stack of this name has made or taken over {id} while this one ran. Only one Terraform resource can manage a stack: remove this one, or choose another name."
         ),
         StepError::Stopped => format!("Stopped before this was done: {}. Apply again to go on from here.", step.change),
         StepError::GivenUp => format!(

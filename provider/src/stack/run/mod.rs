@@ -20,7 +20,7 @@ use super::wait::Limits;
 use super::{Action, Listener, Node, NodeId, Observed, Record, Ref};
 use crate::aws::{
     ActionInfo, AliasRecord, Aws, AwsError, ErrorClass, ListenerSettings, LoadBalancerKey, LoadBalancerState,
-    RecordChange, RecordInfo, Tags, TargetHealth,
+    RecordChange, RecordInfo, SecurityGroupKey, Tags, TargetHealth,
 };
 
 /// For how long AWS may not know an object that it has just created.
@@ -64,8 +64,8 @@ pub(crate) enum StepError {
     /// Systems Manager has no such parameter.
     #[error("there is no parameter {0} in Systems Manager")]
     NoParameter(String),
-    /// Another apply has taken this one's objects over.
-    #[error("another apply of the same name has taken over {0}")]
+    /// Another apply of the same name has made this object, or taken it over.
+    #[error("another apply of the same name has made or taken over {0}")]
     TakenOver(String),
     /// The provider's own fault.
     #[error("{0} has no identifier yet; this is a bug in the provider")]
@@ -489,17 +489,19 @@ impl Run<'_> {
         let of = |service: Service| -> BTreeSet<NodeId> {
             nodes.iter().filter(|node| Service::of(node) == service).cloned().collect()
         };
-        let rest = self.ids_of(&of(Service::Balancing))?;
-        for (arn, tags) in self.aws().tags(&rest).await? {
+        let (rest, compute) = (self.ids_of(&of(Service::Balancing))?, self.ids_of(&of(Service::Compute))?);
+        let groups = SecurityGroupKey::Ids(compute.iter().filter(|id| id.starts_with("sg-")).cloned().collect());
+        // A take-over begins with the security groups and ends with the load balancer: whoever finds either taken stops.
+        let (tags, groups) = tokio::try_join!(self.aws().tags(&rest), self.aws().security_groups(&groups))?;
+        for (id, tags) in tags.into_iter().chain(groups.into_iter().map(|group| (group.id, group.tags))) {
             if !self.context.owner.owns(&tags) {
-                return Err(StepError::TakenOver(arn));
+                return Err(StepError::TakenOver(id));
             }
         }
         let marker = BTreeSet::from([PROVISIONING.to_owned()]);
         for arn in self.ids_of(&of(Service::Caching))? {
             self.aws().remove_cache_tags(&arn, &marker).await?;
         }
-        let compute = self.ids_of(&of(Service::Compute))?;
         if !compute.is_empty() {
             self.aws().remove_ec2_tags(&compute, &self.context.owner.marker()).await?;
         }
