@@ -1,5 +1,6 @@
 //! What can go wrong between the provider and AWS, and at which calls.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,29 @@ impl Fault {
 /// Something a test does while a call is under way: kill the provider, for example.
 pub(crate) type Act = Arc<dyn Fn(&Call) + Send + Sync>;
 
+/// How many calls of a service pass: each takes a token out of a bucket, which fills up again over time.
+#[derive(Clone)]
+struct Rate {
+    burst: f64,
+    per_second: f64,
+    /// The tokens left in each service's bucket, and when that was.
+    buckets: BTreeMap<String, (f64, Duration)>,
+}
+
+impl Rate {
+    fn lets_pass(&mut self, call: &Call) -> bool {
+        let (tokens, last) = self.buckets.entry(call.service.clone()).or_insert((self.burst, call.started));
+        let since = call.started.saturating_sub(*last).as_secs_f64();
+        *tokens = (*tokens + since * self.per_second).min(self.burst);
+        *last = call.started.max(*last);
+        let passes = *tokens >= 1.0;
+        if passes {
+            *tokens -= 1.0;
+        }
+        passes
+    }
+}
+
 /// A fault, and the calls that it happens to.
 #[derive(Clone)]
 pub struct Rule {
@@ -35,6 +59,7 @@ pub struct Rule {
     skip: usize,
     times: usize,
     seen: usize,
+    rate: Option<Rate>,
     pub(crate) fault: Fault,
     pub(crate) act: Option<Act>,
 }
@@ -49,7 +74,15 @@ impl Rule {
     /// The fault happens to the first call, whatever it is.
     #[must_use]
     pub fn on_any(fault: Fault) -> Self {
-        Self { action: None, skip: 0, times: 1, seen: 0, fault, act: None }
+        Self { action: None, skip: 0, times: 1, seen: 0, rate: None, fault, act: None }
+    }
+
+    /// Throttles the calls that describe, as AWS does, each service by itself: lets so many pass at once, and so many a
+    /// second from then on.
+    #[must_use]
+    pub fn throttle(burst: u32, per_second: u32) -> Self {
+        let rate = Rate { burst: burst.into(), per_second: per_second.into(), buckets: BTreeMap::new() };
+        Self { rate: Some(rate), ..Self::on_any(Fault::THROTTLING) }
     }
 
     /// Lets that many matching calls pass before the fault happens.
@@ -79,8 +112,39 @@ impl Rule {
         if self.action.as_ref().is_some_and(|action| *action != call.action) {
             return false;
         }
+        if let Some(rate) = &mut self.rate {
+            return call.action.starts_with("Describe") && !rate.lets_pass(call);
+        }
         let index = self.seen;
         self.seen += 1;
         (self.skip..self.skip.saturating_add(self.times)).contains(&index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttled_service_lets_a_burst_pass_and_then_no_more_than_its_rate() {
+        let mut rule = Rule::throttle(3, 2);
+        let mut passes = |service: &str, action: &str, millis: u64| {
+            !rule.strikes(&Call {
+                sequence: 0,
+                service: service.to_owned(),
+                action: action.to_owned(),
+                started: Duration::from_millis(millis),
+                duration: None,
+                reached_aws: false,
+                status: None,
+                error: None,
+            })
+        };
+        let at_once: Vec<bool> = (0..5).map(|_| passes("ec2", "DescribeVpcs", 0)).collect();
+        assert_eq!(at_once, [true, true, true, false, false]);
+        assert!(passes("ec2", "CreateVpc", 0) && passes("elasticloadbalancing", "DescribeTags", 0));
+        assert!(!passes("ec2", "DescribeVpcs", 250) && passes("ec2", "DescribeVpcs", 500));
+        let later: Vec<bool> = (0..4).map(|_| passes("ec2", "DescribeVpcs", 60_000)).collect();
+        assert_eq!(later, [true, true, true, false]);
     }
 }

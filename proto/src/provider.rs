@@ -10,8 +10,8 @@ use crate::path::Path;
 use crate::schema::{Schema, Type};
 use crate::value::Value;
 
-/// Cancelled when the user asks Terraform to stop. Work in flight should finish the call it is in, start
-/// nothing new, and answer with what it has.
+/// Cancelled when the user asks Terraform to stop. An apply should finish the call it is in, start nothing new, and
+/// answer with what it has. Whatever only reads or plans is given up without it.
 pub type Stop = CancellationToken;
 
 /// A provider: its configuration, and what it offers.

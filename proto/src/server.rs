@@ -67,6 +67,25 @@ impl ProviderServer {
         tokio::spawn(timed.instrument(span)).await.unwrap_or_else(|error| Err(crashed(rpc, error)))
     }
 
+    /// Like [`answer`](Self::answer), for a call that changes nothing: it is given up when the user asks to stop,
+    /// whatever it waits for.
+    async fn answer_unless_stopped<R: HasDiagnostics + Send + 'static>(
+        &self,
+        rpc: &'static str,
+        type_name: &str,
+        call: impl Future<Output = Result<R, Diagnostics>> + Send + 'static,
+    ) -> Answer<R> {
+        let stop = self.stop();
+        let call = async move {
+            tokio::select! {
+                biased;
+                answer = call => answer,
+                () = stop.cancelled() => Err(Diagnostics::of_error("Stopped", "Stopped before there was an answer.")),
+            }
+        };
+        self.answer(rpc, type_name, call).await
+    }
+
     /// Runs a call whose answer can carry the reason why there is none.
     async fn answer<R: HasDiagnostics + Send + 'static>(
         &self,
@@ -215,7 +234,8 @@ impl wire::provider_server::Provider for ProviderServer {
     async fn read_resource(&self, request: Request<read_resource::Request>) -> Answer<read_resource::Response> {
         let request = request.into_inner();
         let type_name = request.type_name.clone();
-        self.answer("ReadResource", &type_name, resource::read(self.provider(), request, self.stop())).await
+        self.answer_unless_stopped("ReadResource", &type_name, resource::read(self.provider(), request, self.stop()))
+            .await
     }
 
     async fn plan_resource_change(
@@ -224,7 +244,12 @@ impl wire::provider_server::Provider for ProviderServer {
     ) -> Answer<plan_resource_change::Response> {
         let request = request.into_inner();
         let type_name = request.type_name.clone();
-        self.answer("PlanResourceChange", &type_name, resource::plan(self.provider(), request, self.stop())).await
+        self.answer_unless_stopped(
+            "PlanResourceChange",
+            &type_name,
+            resource::plan(self.provider(), request, self.stop()),
+        )
+        .await
     }
 
     async fn apply_resource_change(
@@ -252,7 +277,7 @@ impl wire::provider_server::Provider for ProviderServer {
     ) -> Answer<import_resource_state::Response> {
         let request = request.into_inner();
         let type_name = request.type_name.clone();
-        self.answer("ImportResourceState", &type_name, resource::import(self.provider(), request)).await
+        self.answer_unless_stopped("ImportResourceState", &type_name, resource::import(self.provider(), request)).await
     }
 
     async fn move_resource_state(
@@ -279,7 +304,12 @@ impl wire::provider_server::Provider for ProviderServer {
     ) -> Answer<read_data_source::Response> {
         let request = request.into_inner();
         let type_name = request.type_name.clone();
-        self.answer("ReadDataSource", &type_name, provider::read_data(self.provider(), request, self.stop())).await
+        self.answer_unless_stopped(
+            "ReadDataSource",
+            &type_name,
+            provider::read_data(self.provider(), request, self.stop()),
+        )
+        .await
     }
 
     async fn call_function(&self, request: Request<call_function::Request>) -> Answer<call_function::Response> {

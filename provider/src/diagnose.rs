@@ -39,6 +39,14 @@ pub(crate) fn not_configured() -> Diagnostics {
     )
 }
 
+/// The user asked to stop before anything was touched.
+pub(crate) fn stopped() -> Diagnostics {
+    Diagnostics::of_error(
+        "Stopped",
+        "The operation was stopped while AWS was asked what is there. Nothing was changed; run it again.",
+    )
+}
+
 /// Something that cannot be.
 pub(crate) fn bug(what: &str) -> Diagnostics {
     Diagnostics::of_error("A bug in the provider", format!("{what}. Please report this with the log of TF_LOG=debug."))
@@ -189,7 +197,8 @@ pub(crate) fn outcome(operation: Operation, stack: &str, outcome: &Outcome, leni
     }
     if !outcome.skipped.is_empty() {
         let skipped: Vec<String> = outcome.skipped.iter().map(|step| format!("- {step}")).collect();
-        let stopped = outcome.failed.is_empty() || outcome.failed.iter().any(|(_, error)| *error == StepError::Stopped);
+        let is_stop = |error: &StepError| matches!(error, StepError::Stopped | StepError::GivenUp);
+        let stopped = outcome.failed.is_empty() || outcome.failed.iter().any(|(_, error)| is_stop(error));
         let cause = if stopped { "the operation was stopped" } else { "of the errors above" };
         let summary = format!("Not everything of {stack} was done");
         let detail = format!(
@@ -198,10 +207,15 @@ pub(crate) fn outcome(operation: Operation, stack: &str, outcome: &Outcome, leni
         );
         diagnostics.error(summary, detail);
     }
-    if outcome.observed.load_balancer.as_ref().is_some_and(|facts| facts.state == LoadBalancerState::ActiveImpaired) {
+    let facts = outcome.observed.load_balancer.as_ref();
+    if let Some(facts) = facts.filter(|facts| facts.state == LoadBalancerState::ActiveImpaired) {
+        let reason = facts.state_reason.as_ref().map(|reason| format!(": {}", reason.trim_end_matches('.')));
         diagnostics.warning(
             format!("The load balancer {stack} is impaired"),
-            "It serves, but AWS lacks the resources to scale it. Check that its subnets have free addresses.",
+            format!(
+                "It serves, but AWS lacks the resources to scale it{}. Check that its subnets have free addresses.",
+                reason.unwrap_or_default()
+            ),
         );
     }
     diagnostics
@@ -286,10 +300,18 @@ fn detail(step: &Step, error: &StepError) -> String {
             "There is no parameter {name} in Systems Manager, in this account and region. Create it, or correct cache.auth_token_parameter."
         ),
         StepError::TakenOver(id) => format!(
-            "Another apply of a stack of this name has taken over {id} while this one ran. Only one Terraform resource can manage a stack: remove this one, or choose another name."
+            "Another apply of a stack of this name has made or taken over {id} while this one ran. Only one Terraform resource can manage a stack: remove this one, or choose another name."
         ),
         StepError::Stopped => format!("Stopped before this was done: {}. Apply again to go on from here.", step.change),
+        StepError::GivenUp => format!(
+            "Stopped before AWS had answered: {}. It may be done all the same. Apply again to go on from here: what exists will be found.",
+            step.change
+        ),
         StepError::Unresolved(_) => format!("{error}. Please report this with the log of TF_LOG=debug."),
+        StepError::Panicked => format!(
+            "While trying to {}: {error}. Please report this with the log of TF_LOG=debug. Apply again to go on from here: what exists will be found.",
+            step.change
+        ),
     }
 }
 

@@ -1,6 +1,8 @@
-//! How many calls to AWS it takes: alone, and shared by many.
+//! How many calls to AWS it takes: alone, and shared by many; and what comes of more than AWS lets pass.
 
-use acceptance_tests::{Account, with_each_cli};
+use std::time::Instant;
+
+use acceptance_tests::{Account, Cli, Rule, Workspace, with_each_cli};
 use serde_json::json;
 
 use crate::stack;
@@ -56,4 +58,32 @@ fn many_stacks_share_their_calls() {
             assert!(refreshes.any(|calls| calls <= most * STACKS), "each of {REFRESHES} took more than {most} a stack");
         }
     });
+}
+
+/// AWS lets 40 calls that describe pass at once, and 10 a second from then on. Once it throttles one, all stacks of the
+/// process slow down together: few are throttled after that.
+#[test]
+#[allow(clippy::print_stderr, reason = "the figures are a result of the test")]
+fn a_hundred_stacks_are_refreshed_against_a_throttled_api() {
+    const STACKS: usize = 100;
+    // What is measured is the provider: one CLI will do.
+    let cli = Cli::all().expect("a CLI to test with").swap_remove(0);
+    let aws = Account::new().expect("an AWS account");
+    let workspace = Workspace::new(&cli, &aws).expect("a workspace");
+    hurry(&aws);
+    let names: Vec<String> = (0..STACKS).map(|number| format!("team-{number}")).collect();
+    let arguments = format!("for_each = toset({})\nname = each.key", json!(names));
+    workspace.write("main.tf", &stack::http(aws.seed(), &arguments));
+    workspace.run(["apply", "-no-color", "-auto-approve", "-parallelism=30"]).expect_success();
+    calls(&aws, &format!("apply of {STACKS} stacks"));
+
+    aws.proxy().inject(Rule::throttle(40, 10));
+    let start = Instant::now();
+    workspace.plan().expect_no_changes();
+    let seconds = start.elapsed().as_secs_f64();
+    let calls = aws.proxy().calls();
+    let throttled = calls.iter().filter(|call| call.error.as_deref() == Some("Throttling")).count();
+    let all = calls.len();
+    eprintln!("refresh of {STACKS} stacks, throttled: {all} calls, {throttled} of them throttled, {seconds:.0} s");
+    assert!(throttled > 0 && throttled * 4 <= all, "{throttled} of {all}");
 }

@@ -30,6 +30,9 @@ impl fmt::Display for RequestId<'_> {
 pub(crate) enum ErrorClass {
     /// No answer came: the call may have taken effect.
     NoAnswer,
+    /// AWS was asked too often, or has a fault of its own, and still so after all of the SDK's attempts. With a fault of
+    /// its own the call may have taken effect.
+    Busy,
     /// The object is not there, or not there yet.
     NotFound,
     /// An object with this key is there already.
@@ -46,10 +49,38 @@ impl AwsError {
     /// The code we give to a call that got no answer.
     pub(crate) const NO_ANSWER: &'static str = "NoAnswer";
 
+    /// Whether asking again may bring an answer, and can do no harm: a call that only reads, and was not answered.
+    pub(crate) fn is_passing(&self) -> bool {
+        only_reads(self.operation) && matches!(self.class(), ErrorClass::NoAnswer | ErrorClass::Busy)
+    }
+
     /// What follows from it.
     pub(crate) fn class(&self) -> ErrorClass {
         match self.code.as_str() {
             Self::NO_ANSWER => ErrorClass::NoAnswer,
+            "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "TooManyRequestsException"
+            | "RequestLimitExceeded"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "EC2ThrottledException"
+            | "BandwidthLimitExceeded"
+            | "PriorRequestNotComplete"
+            | "SlowDown"
+            | "RequestTimeout"
+            | "RequestTimeoutException"
+            | "InternalFailure"
+            | "InternalError"
+            | "InternalServerError"
+            | "InternalServiceError"
+            | "InternalServiceException"
+            | "InternalServerException"
+            | "ServiceUnavailable"
+            | "ServiceUnavailableException"
+            | "Unavailable"
+            | "HealthUnavailable" => ErrorClass::Busy,
             "LoadBalancerNotFound"
             | "TargetGroupNotFound"
             | "ListenerNotFound"
@@ -87,5 +118,31 @@ impl AwsError {
             | "UnrecognizedClientException" => ErrorClass::Denied,
             _ => ErrorClass::Other,
         }
+    }
+}
+
+/// Whether an operation, named as in IAM, changes nothing.
+pub(crate) fn only_reads(operation: &str) -> bool {
+    let action = operation.split_once(':').map_or(operation, |(_, action)| action);
+    ["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_read_is_worth_another_try_and_only_when_aws_was_busy() {
+        let passing = |operation, code: &str| {
+            let (code, message) = (code.to_owned(), String::new());
+            AwsError { operation, code, message, request_id: None }.is_passing()
+        };
+        let read = "elasticloadbalancing:DescribeTargetHealth";
+        for code in [AwsError::NO_ANSWER, "Throttling", "RequestLimitExceeded", "InternalFailure", "ServiceUnavailable"]
+        {
+            assert!(passing(read, code), "{code}");
+            assert!(!passing("elasticloadbalancing:CreateListener", code), "{code}");
+        }
+        assert!(!passing(read, "AccessDenied") && !passing(read, "TargetGroupNotFound"));
     }
 }

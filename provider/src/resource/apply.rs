@@ -34,6 +34,25 @@ struct Change {
     limits: Limits,
 }
 
+/// What is asked for one operation before anything is touched.
+struct Asking<'a> {
+    verb: &'static str,
+    stack: &'a str,
+    stop: &'a Stop,
+}
+
+impl Asking<'_> {
+    /// The answer, unless the user asks to stop before it comes.
+    async fn ask<T>(&self, answer: impl Future<Output = Result<T, AwsError>>) -> Result<T, Diagnostics> {
+        let answer = Box::pin(answer);
+        tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|error| diagnose::failed(self.verb, self.stack, &error)),
+            () = self.stop.cancelled() => Err(diagnose::stopped()),
+        }
+    }
+}
+
 pub(super) async fn create<C: Composite>(
     aws: Arc<dyn Aws>,
     planned: &Value,
@@ -42,17 +61,18 @@ pub(super) async fn create<C: Composite>(
     let config = known_config::<C>(planned)?;
     let limits = limits(config.timeouts.create, stop);
     let owner = find::owner::<C>(&config.name, new_resource_id());
-    let failed = |error: AwsError| diagnose::failed("create", &config.name, &error);
-    let planned = &C::complete(aws.as_ref(), planned).await.map_err(failed)?;
-    let vpc = vpc_of(aws.as_ref(), &config, planned).await.map_err(failed)?;
-    let mut found = find_names::<C>(aws.as_ref(), &config, &owner, vpc.clone()).await.map_err(failed)?;
+    let asking = Asking { verb: "create", stack: &config.name, stop: &limits.stop };
+    let planned = &asking.ask(C::complete(aws.as_ref(), planned)).await?;
+    let vpc = asking.ask(vpc_of(aws.as_ref(), &config, planned)).await?;
+    let mut found = asking.ask(find_names::<C>(aws.as_ref(), &config, &owner, vpc.clone())).await?;
     found.observed.vpc = vpc;
     let tags = tags_of(planned.get("tags_all"));
     let wanted = wanted::<C>(planned, &found, &tags)?;
     refuse_taken(&wanted, &found, &config.name)?;
     if !found.interrupted.is_empty() {
         info!(stack = config.name, "finishing a create that was interrupted");
-        take_over(aws.as_ref(), &owner, &wanted, &mut found).await.map_err(failed)?;
+        // What a stop leaves out here, the next create takes over.
+        asking.ask(take_over(aws.as_ref(), &owner, &wanted, &mut found)).await?;
     }
     let change = Change { aws, owner, tags, purpose: Purpose::Create, limits };
     if cannot_become(&found.observed, &wanted) {
@@ -76,16 +96,15 @@ pub(super) async fn update<C: Composite>(
     let config = known_config::<C>(planned)?;
     let limits = limits(config.timeouts.update, stop);
     let private = Private::decode(private);
-    let failed = |error: AwsError| diagnose::failed("update", &config.name, &error);
-    let planned = &C::complete(aws.as_ref(), planned).await.map_err(failed)?;
-    let owner = owner_of::<C>(aws.as_ref(), prior, &private).await.map_err(failed)?;
-    let mut found = find_known::<C>(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, Some(&config))
-        .await
-        .map_err(failed)?;
+    let asking = Asking { verb: "update", stack: &config.name, stop: &limits.stop };
+    let planned = &asking.ask(C::complete(aws.as_ref(), planned)).await?;
+    let owner = asking.ask(owner_of::<C>(aws.as_ref(), prior, &private)).await?;
+    let purpose = find::Purpose::Change;
+    let mut found = asking.ask(find_known::<C>(aws.as_ref(), prior, &private, &owner, purpose, Some(&config))).await?;
     if let Some(groups) = &config.security_group_ids {
         found.release(groups);
     }
-    let subnets = subnets(aws.as_ref(), &config, &found.observed).await.map_err(failed)?;
+    let subnets = asking.ask(subnets(aws.as_ref(), &config, &found.observed)).await?;
     let wanted_subnets = subnets.iter().filter(|subnet| config.subnet_ids.contains(&subnet.id));
     diagnose::refuse_other_vpc(wanted_subnets, &found.observed.vpc.id)?;
     found.observed.zones = subnets.into_iter().map(|subnet| (subnet.id, subnet.availability_zone)).collect();
@@ -113,10 +132,9 @@ pub(super) async fn delete<C: Composite>(
     let timeout = C::common(prior).map_or(Duration::from_secs(60 * 60), |config| config.timeouts.delete);
     let limits = limits(timeout, stop);
     let private = Private::decode(private);
-    let failed = |error: AwsError| diagnose::failed("delete", name, &error);
-    let owner = owner_of::<C>(aws.as_ref(), prior, &private).await.map_err(failed)?;
-    let found =
-        find_known::<C>(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, None).await.map_err(failed)?;
+    let asking = Asking { verb: "delete", stack: name, stop: &limits.stop };
+    let owner = asking.ask(owner_of::<C>(aws.as_ref(), prior, &private)).await?;
+    let found = asking.ask(find_known::<C>(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, None)).await?;
     refuse_taken(&Desired::default(), &found, name)?;
     if found.observed.is_protected() {
         return Err(refuse_protected(name, "deleted"));

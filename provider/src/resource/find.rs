@@ -97,10 +97,16 @@ fn known_stack<'a, C: Composite>(
 ) -> Sought<'a> {
     // Core drops the private state of an apply that broke off: then nobody knows what that has left.
     let changing = purpose == Purpose::Change || private.resource_id.is_empty();
+    let load_balancer = match state.get("arn").as_str() {
+        Some(arn) => LoadBalancerKey::Arn(arn.to_owned()),
+        // A create that was stopped before AWS had answered may have made one that the state does not know.
+        None if changing => LoadBalancerKey::Name(owner.stack.clone()),
+        None => LoadBalancerKey::Arn(String::new()),
+    };
     let mut sought = Sought {
         owner,
         roles,
-        load_balancer: LoadBalancerKey::Arn(state.get("arn").as_str().unwrap_or_default().to_owned()),
+        load_balancer,
         known: known::<C>(state, private, roles),
         ports: private.listener_ports(|role| roles.named(role)),
         adopt: private.imported,
@@ -114,6 +120,7 @@ fn known_stack<'a, C: Composite>(
         dns_name: private.dns_name.clone(),
         vpc: vpc(state, private),
         listener_rules: changing,
+        creating: false,
         all_known: !changing && !private.imported,
     };
     // Only those that the state does not name are looked for by name.
@@ -151,6 +158,7 @@ pub(crate) async fn find_names<C: Composite>(
         dns_name: String::new(),
         vpc,
         listener_rules: false,
+        creating: true,
         all_known: false,
     };
     add_records(&mut sought.records, keys(Some(config)), false);

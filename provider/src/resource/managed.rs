@@ -149,7 +149,11 @@ impl<C: Composite> Managed<C> {
     /// Does what a plan says. An error is one from before anything was touched.
     async fn changed(&self, request: ApplyRequest) -> Result<ApplyResponse, Diagnostics> {
         let (settings, aws) = self.aws()?;
-        settings.check_account().await?;
+        tokio::select! {
+            biased;
+            checked = settings.check_account() => checked?,
+            () = request.stop.cancelled() => return Err(diagnose::stopped()),
+        }
         match (request.prior, request.planned) {
             (None, Some(planned)) => apply::create::<C>(aws, &planned, request.stop).await,
             (Some(prior), Some(planned)) => {

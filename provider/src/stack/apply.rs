@@ -3,12 +3,13 @@
 //! # Guarantees
 //! - A failure skips only what comes after it; everything independent goes on.
 //! - Whatever happened is in the returned graph.
+//! - A step that panics has failed, like any other.
 //! - Once the user has asked to stop, nothing new starts; what runs ends.
 //!
 //! Nothing is undone but an unhealthy replacement, which the plan itself says how to put back: the next apply
 //! reconciles.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -69,6 +70,7 @@ pub(crate) async fn apply(plan: &Plan, observed: Observed, context: &Arc<Context
     let mut status = vec![Status::Pending; plan.steps.len()];
     let mut fresh = BTreeSet::new();
     let mut running = JoinSet::new();
+    let mut step_of = BTreeMap::new();
     loop {
         let stopped = context.limits.stop.is_cancelled();
         for id in ready(plan, &mut status, stopped) {
@@ -78,10 +80,13 @@ pub(crate) async fn apply(plan: &Plan, observed: Observed, context: &Arc<Context
             status[id] = Status::Running;
             outcome.put_back |= matches!(plan.steps[id].when, When::Failed(..));
             info!(step = id, "{}", plan.steps[id]);
-            running.spawn(start(id, plan.steps[id].clone(), outcome.observed.clone(), fresh.clone(), context.clone()));
+            let task = start(plan.steps[id].clone(), outcome.observed.clone(), fresh.clone(), context.clone());
+            step_of.insert(running.spawn(task).id(), id);
         }
-        let Some(joined) = running.join_next().await else { break };
-        let Ok((id, result)) = joined else { continue };
+        let Some(joined) = running.join_next_with_id().await else { break };
+        // Nobody cancels a step: one without a result has panicked.
+        let (task, result) = joined.unwrap_or_else(|error| (error.id(), Err(StepError::Panicked)));
+        let id = step_of[&task];
         let step = &plan.steps[id];
         match result {
             Ok(output) => {
@@ -109,14 +114,12 @@ pub(crate) async fn apply(plan: &Plan, observed: Observed, context: &Arc<Context
 }
 
 async fn start(
-    id: StepId,
     step: Step,
     observed: Observed,
     fresh: BTreeSet<NodeId>,
     context: Arc<Context>,
-) -> (StepId, Result<Output, StepError>) {
-    let run = Run { context: &context, step: &step, observed: &observed, fresh: &fresh };
-    (id, run.run().await)
+) -> Result<Output, StepError> {
+    Run { context: &context, step: &step, observed: &observed, fresh: &fresh }.run().await
 }
 
 /// The steps that may start now; those that never will are ended on the way.

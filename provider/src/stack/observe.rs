@@ -85,6 +85,8 @@ pub(crate) struct Sought<'a> {
     pub(crate) vpc: VpcInfo,
     /// Whether to look up the rules that others have put on the stack's listeners.
     pub(crate) listener_rules: bool,
+    /// Whether the stack is to be created: then it takes over what an interrupted create of its name has left.
+    pub(crate) creating: bool,
     /// Whether `known` names all that is to be found: then it is asked for by identifier, all at once.
     pub(crate) all_known: bool,
 }
@@ -379,10 +381,9 @@ async fn groups_with_rules(
     sought: &Sought<'_>,
     answers: &Answers,
 ) -> Result<(Vec<(String, Tags)>, Vec<SecurityGroupInfo>), AwsError> {
-    let is_new = matches!(sought.load_balancer, LoadBalancerKey::Name(_));
     let mut own_groups = answers.security_groups.iter().filter(|group| !sought.rules_in.contains(&group.id));
     let is_begun = answers.balancer.is_some() || !answers.groups.is_empty() || own_groups.next().is_some();
-    let Some((key, value)) = sought.rule_tag.as_ref().filter(|_| is_begun || !is_new) else {
+    let Some((key, value)) = sought.rule_tag.as_ref().filter(|_| is_begun || !sought.creating) else {
         return Ok(Default::default());
     };
     let mut rules = match aws.tagged_rules(key, value).await {

@@ -15,6 +15,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// replacement left can still be cleaned up.
 const GRACE: Duration = Duration::from_secs(60);
 
+/// How long a change gets that AWS has not answered when the user asks to stop. What AWS does at once it has answered by
+/// then; the SDK's further attempts are given up.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
+
 /// How long an operation may take, and whether it should end early.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
@@ -35,6 +39,14 @@ impl Limits {
     /// The pauses of a step that starts now.
     pub(crate) fn pauses(&self) -> Pauses<'_> {
         Pauses { limits: self, started: Instant::now(), next: FIRST_PAUSE }
+    }
+
+    /// Ends when a call must be given up because the user asked to stop: at once when it only reads.
+    pub(crate) async fn given_up(&self, only_reads: bool) {
+        self.stop.cancelled().await;
+        if !only_reads {
+            tokio::time::sleep(LAST_ANSWER).await;
+        }
     }
 }
 

@@ -46,6 +46,18 @@ async fn stop_ends_what_is_in_flight_and_nothing_later() {
 }
 
 #[tokio::test]
+async fn a_read_is_given_up_on_a_stop_whatever_it_waits_for() {
+    let (server, thing_type) = start();
+    let waiting = {
+        let server = Arc::clone(&server);
+        tokio::spawn(async move { read(&server, "probe_thing", &thing("wait for ever")).await })
+    };
+    thing_type.started.notified().await;
+    server.stop_provider(Request::new(stop_provider::Request::default())).await.unwrap();
+    assert_eq!(summaries(&waiting.await.unwrap().diagnostics), ["Stopped"]);
+}
+
+#[tokio::test]
 async fn an_apply_goes_on_when_core_hangs_up() {
     let (server, thing_type) = start();
     {

@@ -26,7 +26,7 @@ use crate::wire::provider_server::Provider as _;
 struct Thing {
     schema: Schema,
     identity: Schema,
-    /// An apply has begun that waits.
+    /// A call has begun that waits.
     started: Notify,
     /// Lets it go on.
     gate: Notify,
@@ -75,6 +75,10 @@ impl Resource for Thing {
     }
 
     async fn read(&self, request: ReadRequest) -> ReadResponse {
+        if request.state.get("name").as_str() == Some("wait for ever") {
+            self.started.notify_one();
+            std::future::pending::<()>().await;
+        }
         let gone = request.state.get("name").as_str() == Some("gone");
         let state = (!gone).then_some(request.state);
         ReadResponse { state, private: request.private, diagnostics: Diagnostics::new() }

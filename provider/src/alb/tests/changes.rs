@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::core::Core;
 use super::{
     STACK, built, change, changes_of_service, changes_of_settings, changing_calls, configuration, difference, full,
-    http, https, hurry, inhabited, operation, outage, picture, settle,
+    http, https, hurry, inhabited, outage, picture, settle,
 };
 use crate::alb::Alb;
 use crate::aws::fake::{FakeAws, Fault, Rule, Verdict, cert_arn};
@@ -128,6 +128,55 @@ async fn a_stopped_create_answers_in_seconds_with_everything_that_exists() {
         assert_eq!(core.forgotten(STACK), Vec::<String>::new(), "{seconds}");
         assert!(!core.state().get("arn").is_null(), "{seconds}");
         core.apply(Some(&configuration(&full()))).await.succeeded();
+    }
+}
+
+/// Asks to stop a second after the call with this index was made, and says how long the answer took from then on.
+async fn stopped_at(core: &mut Core, config: &Json, call: usize) -> (super::core::Applied, Duration) {
+    let (stop, aws) = (core.stop.clone(), core.aws.clone());
+    let asking = tokio::spawn(async move {
+        while aws.calls().len() <= call {
+            sleep(Duration::from_millis(50)).await;
+        }
+        sleep(Duration::from_secs(1)).await;
+        stop.cancel();
+        Instant::now()
+    });
+    let applied = core.apply(Some(&configuration(config))).await;
+    let took = asking.await.unwrap().elapsed();
+    core.stop = Stop::new();
+    (applied, took)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_answered_in_seconds_even_while_the_sdk_repeats_a_call_and_nothing_is_lost() {
+    let (aws, whole) = (inhabited().await, picture(&built(&http()).await));
+    let empty = aws.snapshot();
+    let counted = aws.fork();
+    fastrand::seed(1);
+    Core::new(counted.clone()).apply(Some(&configuration(&http()))).await.succeeded();
+    for (index, call) in counted.calls().iter().enumerate() {
+        for fault in [Fault::Throttled(10), Fault::Unanswered] {
+            let case = format!("{fault:?} at {index} {}", call.operation);
+            fastrand::seed(1);
+            let mut core = Core::new(aws.fork());
+            core.aws.fail_at(index, fault);
+            let (applied, took) = stopped_at(&mut core, &http(), index).await;
+            core.aws.clear_faults();
+            let poll =
+                ["DescribeLoadBalancers", "DescribeTargetHealth"].iter().any(|end| call.operation.ends_with(end));
+            assert!(took < Duration::from_secs(if poll { 1 } else { 6 }), "{case}: {took:?}");
+            assert!(!applied.errors().is_empty(), "{case}");
+            if !core.state().is_null() {
+                let mut unwanted = core.fork();
+                unwanted.apply(None).await.succeeded();
+                settle().await;
+                assert_eq!(unwanted.aws.snapshot(), empty, "{case}");
+            }
+            core.apply(Some(&configuration(&http()))).await.succeeded();
+            settle().await;
+            assert_eq!(difference(&whole, &picture(&core)), "", "{case}");
+        }
     }
 }
 
@@ -355,6 +404,20 @@ async fn a_read_before_the_provider_block_is_known_keeps_what_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_impaired_load_balancer_is_waited_for_no_longer_and_warned_of_with_awss_reason() {
+    let mut core = Core::new(inhabited().await);
+    let reason = "not enough free addresses in subnet-a.".to_owned();
+    core.aws.state().provisioned = (LoadBalancerState::ActiveImpaired, Some(reason));
+    let start = Instant::now();
+    let applied = core.apply(Some(&configuration(&http()))).await;
+    applied.succeeded();
+    assert!(has(&applied.warnings(), &["web is impaired", "in subnet-a. Check"]), "{:?}", applied.warnings());
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert_eq!(core.state().get("ready").as_bool(), Some(true));
+    assert_eq!(core.changes(&configuration(&http())).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_load_balancer_that_aws_cannot_set_up_ends_the_create_at_once() {
     let mut core = Core::new(inhabited().await);
     core.aws.state().provisioned = (LoadBalancerState::Failed, Some("no capacity in us-east-1a".to_owned()));
@@ -466,14 +529,10 @@ async fn a_group_of_ones_own_can_be_the_instances_group_too() {
 
 #[tokio::test(start_paused = true)]
 async fn independent_parts_go_on_when_one_fails() {
-    let operation = operation("small create", None, Some(http()));
-    let config = configuration(operation.after.as_ref().unwrap());
-    let mut counted = Core::new(inhabited().await.fork());
-    counted.apply(Some(&config)).await.succeeded();
-    let refused = counted.aws.calls().iter().position(|call| call.operation.ends_with(":CreateLoadBalancer")).unwrap();
+    let refused = call_of_create(&http(), ":CreateLoadBalancer").await;
     let mut core = Core::new(inhabited().await.fork());
     core.aws.fail_at(refused, Fault::Error("TooManyLoadBalancers"));
-    let applied = core.apply(Some(&config)).await;
+    let applied = core.apply(Some(&configuration(&http()))).await;
     assert!(has(&applied.errors(), &["TooManyLoadBalancers"]), "{:?}", applied.errors());
     let groups = core
         .aws
@@ -483,6 +542,34 @@ async fn independent_parts_go_on_when_one_fails() {
         .filter(|group| group.info.name.starts_with("web-") && !group.targets.is_empty())
         .count();
     assert_eq!(groups, 4, "two of this stack, two of the neighbour's, all with their targets");
+}
+
+/// The place of the first call of this action in a create of this configuration.
+async fn call_of_create(config: &Json, action: &str) -> usize {
+    let mut counted = Core::new(inhabited().await.fork());
+    counted.apply(Some(&configuration(config))).await.succeeded();
+    let calls = counted.aws.calls();
+    calls
+        .iter()
+        .position(|call| call.operation.ends_with(action))
+        .unwrap_or_else(|| panic!("no {action} in {calls:#?}"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_panics_is_an_error_of_its_own_and_the_rest_goes_on() {
+    let call = call_of_create(&http(), ":CreateTargetGroup").await;
+    let mut core = Core::new(inhabited().await.fork());
+    core.aws.fail_at(call, Fault::Panic);
+    let applied = core.apply(Some(&configuration(&http()))).await;
+    let errors = applied.errors();
+    assert!(has(&errors, &["Cannot create web: target group web-", "panicked"]), "{errors:?}");
+    // What comes after the group was skipped, and not because anybody asked to stop.
+    assert!(has(&errors, &["of the errors above", "target group web-", "register i-1", "mark finished"]), "{errors:?}");
+    assert!(!has(&errors, &["stopped"]), "{errors:?}");
+    assert!(!core.state().get("arn").is_null(), "what does not depend on the group goes on");
+    core.apply(Some(&configuration(&http()))).await.succeeded();
+    settle().await;
+    assert_eq!(difference(&picture(&built(&http()).await), &picture(&core)), "");
 }
 
 #[tokio::test(start_paused = true)]

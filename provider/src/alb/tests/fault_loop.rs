@@ -37,7 +37,11 @@ impl Subject for Tested {
 
 #[test]
 fn a_create_converges_after_every_fault() {
-    try_all::<Tested>(&[operation("small create", None, Some(http())), operation("full create", None, Some(full()))]);
+    try_all::<Tested>(&[
+        operation("small create", None, Some(http())),
+        operation("full create", None, Some(full())),
+        operation("small create in a slow AWS", None, Some(http())).in_slow_aws(),
+    ]);
 }
 
 #[test]
@@ -53,7 +57,9 @@ fn a_replacement_converges_after_every_fault() {
 
 #[test]
 fn a_change_of_the_service_converges_after_every_fault() {
-    try_all::<Tested>(&changes_of_service());
+    let port = json!({"api": {"target_port": 8080, "deregistration_delay": 5}});
+    let replaced = update("target port in a slow AWS", http(), &port).in_slow_aws();
+    try_all::<Tested>(&changes_of_service().into_iter().chain([replaced]).collect::<Vec<_>>());
 }
 
 #[test]

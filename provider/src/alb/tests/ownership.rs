@@ -435,6 +435,42 @@ async fn of_two_creates_at_once_one_succeeds_and_keeps_its_stack() {
     }
 }
 
+/// The second looks while the first has made a part of its stack, and takes over what it finds.
+#[tokio::test(start_paused = true)]
+async fn of_two_creates_one_shortly_after_the_other_at_most_one_succeeds_and_none_harms_the_other() {
+    let config = configuration(&http());
+    for delay in (25..=600).step_by(25) {
+        let aws = inhabited().await;
+        let before = aws.snapshot();
+        let (mut one, mut other) = (Core::new(aws.clone()), Core::new(aws.clone()));
+        let ends = tokio::join!(one.apply(Some(&config)), async {
+            sleep(Duration::from_millis(delay)).await;
+            other.apply(Some(&config)).await
+        });
+        settle().await;
+        let (winner, loser) = match (ends.0.faults().is_empty(), ends.1.faults().is_empty()) {
+            (true, true) => panic!("after {delay} ms both succeed"),
+            (true, false) => (&mut one, &mut other),
+            (false, true) => (&mut other, &mut one),
+            (false, false) => {
+                // What one of them still uses of the other's goes in the second round.
+                for _ in 0..2 {
+                    one.apply(None).await;
+                    other.apply(None).await;
+                    settle().await;
+                }
+                assert_eq!(aws.snapshot(), before, "after {delay} ms");
+                continue;
+            }
+        };
+        let stack = picture(winner);
+        loser.apply(None).await;
+        settle().await;
+        assert_eq!(picture(winner), stack, "after {delay} ms");
+        assert_eq!(winner.changes(&config).await, Vec::<String>::new(), "after {delay} ms");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_create_that_never_got_to_the_load_balancer_can_be_destroyed() {
     let aws = inhabited().await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::{Answer, FakeAws, State, lock};
+use crate::aws::error::only_reads;
 use crate::aws::{AwsError, Result};
 
 /// How often the SDK sends a request before it gives up, as the provider configures it.
@@ -25,6 +26,10 @@ pub(crate) enum Fault {
     ResetBefore,
     /// The connection breaks when AWS has done it: no answer.
     LostResponse,
+    /// AWS does it, but no attempt of the SDK gets the answer.
+    Unanswered,
+    /// The provider panics over the answer to what AWS has done.
+    Panic,
     /// The process dies at it. Neither this call nor any later one completes, and no later one has an effect.
     Crash {
         /// Whether AWS has done it by then.
@@ -156,7 +161,8 @@ impl FakeAws {
                 }
             }
             Some(Fault::Crash { after_effect: false }) => self.crash(),
-            Some(Fault::LostResponse | Fault::Crash { after_effect: true }) | None => {}
+            Some(Fault::LostResponse | Fault::Unanswered | Fault::Panic | Fault::Crash { after_effect: true })
+            | None => {}
         }
         if self.is_gone(flight.process) {
             return pending().await;
@@ -170,9 +176,13 @@ impl FakeAws {
         if self.is_gone(flight.process) {
             return pending().await;
         }
-        if flight.fault == Some(Fault::LostResponse) {
+        if flight.fault == Some(Fault::Unanswered) {
+            back_off(SDK_ATTEMPTS).await;
+        }
+        if matches!(flight.fault, Some(Fault::LostResponse | Fault::Unanswered)) {
             return Err(error(AwsError::NO_ANSWER, "connection closed before the response"));
         }
+        assert!(flight.fault != Some(Fault::Panic), "planned by the test");
         answer.map_err(|refusal| error(refusal.code, &refusal.message))
     }
 
@@ -189,8 +199,7 @@ impl FakeAws {
     fn depart(&self, operation: &'static str, detail: &str) -> Flight<'_> {
         let mut traffic = lock(&self.inner.traffic);
         let index = traffic.calls.len();
-        let action = operation.split_once(':').map_or(operation, |(_, action)| action);
-        let mutating = !["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb));
+        let mutating = !only_reads(operation);
         let at = self.now();
         traffic.calls.push(Call { index, operation, mutating, detail: detail.to_owned(), at });
         traffic.in_flight += 1;

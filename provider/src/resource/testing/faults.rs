@@ -6,10 +6,12 @@ use std::io::Write;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value as Json;
 use tfplugin::value::Value;
 use tokio::runtime::Builder;
+use tokio::time::sleep;
 
 use super::core::{Applied, Core};
 use super::settle;
@@ -45,12 +47,19 @@ pub(crate) struct Operation {
     pub(crate) replaces: bool,
     /// Whether a fault may cut clients off.
     pub(crate) cuts: bool,
+    /// How long AWS's changes do not find what is new.
+    pub(crate) consistency: Duration,
 }
 
 impl Operation {
     /// One that cuts nobody off.
     pub(crate) fn new(name: &'static str, before: Option<Json>, after: Option<Json>) -> Self {
-        Self { name, before, after, replaces: false, cuts: false }
+        Self { name, before, after, replaces: false, cuts: false, consistency: Duration::ZERO }
+    }
+
+    /// The same in an AWS where it takes some tries until a change finds what is new.
+    pub(crate) fn in_slow_aws(self) -> Self {
+        Self { consistency: Duration::from_secs(3), ..self }
     }
 }
 
@@ -88,6 +97,7 @@ impl<'a, S: Subject> Trial<'a, S> {
             base.apply(Some(&S::configuration(before))).await.succeeded();
             settle().await;
         }
+        base.aws.state().consistency = operation.consistency;
         fastrand::seed(1);
         let mut core = base.fork();
         let config = operation.after.as_ref().map(S::configuration);
@@ -111,12 +121,14 @@ impl<'a, S: Subject> Trial<'a, S> {
         let first = core.apply(config.as_ref()).await;
         core.aws.clear_faults();
         let mut wrong = first.complaints.clone();
-        if matches!(fault, Fault::Throttled(_)) {
+        if matches!(fault, Fault::Throttled(_)) || self.only_delays(index, fault) {
             wrong.extend(first.errors());
         }
         if !first.crashed {
             wrong.extend(core.forgotten(S::STACK).into_iter().map(|id| format!("not in the state: {id}")));
         }
+        // Nobody runs Terraform again so soon that AWS does not know by then what the last run has made.
+        sleep(self.operation.consistency).await;
         let second = core.apply(config.as_ref()).await;
         if self.lost_its_marker(index, fault) && imports(&second, S::STACK) {
             wrong.extend(core.import(S::STACK).await.faults());
@@ -135,6 +147,14 @@ impl<'a, S: Subject> Trial<'a, S> {
         settle().await;
         wrong.extend(unlike(&self.expected.empty, &S::picture(&core)));
         wrong
+    }
+
+    /// Whether the call is a read of a step, which is made again when AWS does not answer it.
+    fn only_delays(&self, index: usize, fault: Fault) -> bool {
+        let (before, call) = (&self.expected.calls[..index], &self.expected.calls[index]);
+        // What is read before the first change, or before the second half of a replacement, is looked up by no step.
+        let by_step = before.iter().any(|call| call.mutating) && !call.mutating && !self.operation.replaces;
+        by_step && matches!(fault, Fault::ServerError | Fault::ResetBefore | Fault::LostResponse)
     }
 
     /// Whether a create died when it had just finished, so that nothing tells it from somebody's finished stack.

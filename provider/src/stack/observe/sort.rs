@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Answers, Found, Holder, Sought, SoughtRecord, Taken};
 use crate::aws::{
-    ActionInfo, Attributes, ListenerInfo, LoadBalancerKey, Peer, RecordInfo, RuleSettings, SecurityGroupInfo, Tags,
-    TargetHealth,
+    ActionInfo, Attributes, ListenerInfo, Peer, RecordInfo, RuleSettings, SecurityGroupInfo, Tags, TargetHealth,
 };
 use crate::stack::ownership::{Claim, RESOURCE_ID};
 use crate::stack::{
@@ -43,11 +42,11 @@ impl Sorter<'_> {
         // What carries another resource's id is not this one's any more, whatever its state says.
         let free = tags.get(RESOURCE_ID).is_none_or(|id| *id == self.sought.owner.resource_id);
         let known = free && self.sought.known.contains_key(aws_id);
-        if claim == Claim::Interrupted && self.is_new() {
+        if claim == Claim::Interrupted && self.sought.creating {
             self.found.interrupted.insert(id.clone());
         } else if claim != Claim::Ours && !known && !(adopted && free) {
             let holder = match claim {
-                Claim::Finished if self.is_new() && self.answers.balancer.is_none() => Holder::Bereft,
+                Claim::Finished if self.sought.creating && self.answers.balancer.is_none() => Holder::Bereft,
                 Claim::Finished => Holder::Finished,
                 _ => Holder::Stranger,
             };
@@ -61,11 +60,6 @@ impl Sorter<'_> {
             self.found.ambiguous.entry(id).or_default().extend([other.id, aws_id.to_owned()]);
         }
         true
-    }
-
-    /// Whether a stack is to be created.
-    fn is_new(&self) -> bool {
-        matches!(self.sought.load_balancer, LoadBalancerKey::Name(_))
     }
 
     /// Whether the load balancer is of this resource's making: then what it made has tags, and the rest is its user's.
@@ -112,7 +106,7 @@ impl Sorter<'_> {
         let own = self.sought.known.contains_key(&group.id) || claim(&group.tags) != Claim::Foreign;
         let of_stack = |tags: &Tags| match claim(tags) {
             Claim::Ours => true,
-            Claim::Interrupted => self.is_new(),
+            Claim::Interrupted => self.sought.creating,
             Claim::Finished | Claim::Foreign => false,
         };
         let mut tagged = self.answers.tagged_rules.iter();

@@ -1,10 +1,14 @@
 //! Creating objects, and recognising what an earlier try of the same create has made.
 
+use std::collections::BTreeSet;
+
 use super::{Run, StepError};
 use crate::aws::{
-    AwsError, ErrorClass, LoadBalancerKey, NewLoadBalancer, NewSecurityGroup, NewTargetGroup, SecurityGroupKey, Tags,
+    AwsError, ErrorClass, LoadBalancerKey, LoadBalancerState, NewLoadBalancer, NewSecurityGroup, NewTargetGroup,
+    SecurityGroupKey, Tags,
 };
 use crate::stack::effect::Output;
+use crate::stack::ownership::Claim;
 use crate::stack::plan::Purpose;
 use crate::stack::{Listener, LoadBalancer, Node, NodeId, SecurityGroup, TargetGroup};
 
@@ -65,12 +69,14 @@ impl Run<'_> {
             tags: tags.clone(),
         };
         let error = match self.aws().create_load_balancer(&new).await {
-            Ok(info) if self.is_arbiter() => {
+            // AWS answers with what is there already: only what it is still setting up can be new.
+            Ok(info) if self.is_arbiter() || info.state != LoadBalancerState::Provisioning => {
                 let tagged = self.with_tags(Some(info.arn.clone())).await?;
-                if tagged.is_some_and(|(_, tags)| self.context.owner.owns(&tags)) {
+                let found_tags = tagged.map(|(_, tags)| tags).unwrap_or_default();
+                if self.context.owner.owns(&found_tags) {
                     return Ok(Output::LoadBalancer(Box::new(info), tags));
                 }
-                return Err(StepError::Taken { what: self.step.node.to_string(), id: info.arn });
+                return Err(self.others(info.arn, &found_tags));
             }
             Ok(info) => return Ok(Output::LoadBalancer(Box::new(info), tags)),
             Err(error) if may_exist(&error) => error,
@@ -119,8 +125,16 @@ impl Run<'_> {
     pub(super) fn ours(&self, found: Option<(String, Tags)>, error: AwsError) -> Result<Output, StepError> {
         match found {
             Some((id, tags)) if self.context.owner.owns(&tags) => Ok(Output::Created(id, tags)),
-            Some((id, _)) => Err(StepError::Taken { what: self.step.node.to_string(), id }),
+            Some((id, tags)) => Err(self.others(id, &tags)),
             None => Err(error.into()),
+        }
+    }
+
+    /// What is in the way: another create of this stack that has not finished, or something else.
+    fn others(&self, id: String, tags: &Tags) -> StepError {
+        match self.context.owner.claim(tags, &BTreeSet::new()) {
+            Claim::Interrupted => StepError::TakenOver(id),
+            _ => StepError::Taken { what: self.step.node.to_string(), id },
         }
     }
 }

@@ -20,7 +20,7 @@ use super::wait::Limits;
 use super::{Action, Listener, Node, NodeId, Observed, Record, Ref};
 use crate::aws::{
     ActionInfo, AliasRecord, Aws, AwsError, ErrorClass, ListenerSettings, LoadBalancerKey, LoadBalancerState,
-    MUTUAL_AUTHENTICATION_OFF, RecordChange, RecordInfo, Tags, TargetHealth,
+    MUTUAL_AUTHENTICATION_OFF, RecordChange, RecordInfo, SecurityGroupKey, Tags, TargetHealth,
 };
 
 /// For how long AWS may not know an object that it has just created.
@@ -43,6 +43,9 @@ pub(crate) enum StepError {
     /// The user asked to stop.
     #[error("stopped before it was done")]
     Stopped,
+    /// The user asked to stop, and AWS had not answered a change by then: it may have taken effect.
+    #[error("stopped before AWS had answered")]
+    GivenUp,
     /// What is waited for has not come yet.
     #[error("{0}")]
     Waiting(String),
@@ -61,12 +64,15 @@ pub(crate) enum StepError {
     /// Systems Manager has no such parameter.
     #[error("there is no parameter {0} in Systems Manager")]
     NoParameter(String),
-    /// Another apply has taken this one's objects over.
-    #[error("another apply of the same name has taken over {0}")]
+    /// Another apply of the same name has made this object, or taken it over.
+    #[error("another apply of the same name has made or taken over {0}")]
     TakenOver(String),
     /// The provider's own fault.
     #[error("{0} has no identifier yet; this is a bug in the provider")]
     Unresolved(String),
+    /// The provider's own fault, too: nobody knows how far it came.
+    #[error("the provider panicked; this is a bug in it")]
+    Panicked,
 }
 
 fn unhealthy(targets: &[TargetHealth]) -> String {
@@ -119,9 +125,22 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs the step to its end: tries it until it succeeds, as long as AWS's refusal is one that passes, and
-    /// watches what it waits for until the deadline.
+    /// Runs the step to its end, or until it has to be given up because the user asked to stop. What AWS does for a
+    /// change that was given up is found as what a killed apply has left.
     pub(crate) async fn run(&self) -> Result<Output, StepError> {
+        let waits = self.step.change.waits();
+        tokio::select! {
+            biased;
+            result = self.persist() => result,
+            () = self.context.limits.given_up(waits) => {
+                Err(if waits { StepError::Stopped } else { StepError::GivenUp })
+            }
+        }
+    }
+
+    /// Tries the step until it succeeds, as long as AWS's refusal is one that passes, and watches what it waits for until
+    /// the deadline.
+    async fn persist(&self) -> Result<Output, StepError> {
         let mut pauses = self.context.limits.pauses();
         loop {
             let error = match self.attempt().await {
@@ -130,9 +149,8 @@ impl Run<'_> {
             };
             match error {
                 missing @ (StepError::Waiting(_) | StepError::Unhealthy(_)) => pauses.look_again(missing).await?,
-                StepError::Aws(error) if self.step.change.waits() && error.class() == ErrorClass::NoAnswer => {
-                    pauses.look_again(error.into()).await?;
-                }
+                // The step is tried anew as a whole, and finds changed what it has changed.
+                StepError::Aws(error) if error.is_passing() => pauses.look_again(error.into()).await?,
                 StepError::Aws(error) => {
                     let allowed = self.patience(&error).await;
                     let meanwhile = self.explain(error).await;
@@ -484,17 +502,19 @@ impl Run<'_> {
         let of = |service: Service| -> BTreeSet<NodeId> {
             nodes.iter().filter(|node| Service::of(node) == service).cloned().collect()
         };
-        let rest = self.ids_of(&of(Service::Balancing))?;
-        for (arn, tags) in self.aws().tags(&rest).await? {
+        let (rest, compute) = (self.ids_of(&of(Service::Balancing))?, self.ids_of(&of(Service::Compute))?);
+        let groups = SecurityGroupKey::Ids(compute.iter().filter(|id| id.starts_with("sg-")).cloned().collect());
+        // A take-over begins with the security groups and ends with the load balancer: whoever finds either taken stops.
+        let (tags, groups) = tokio::try_join!(self.aws().tags(&rest), self.aws().security_groups(&groups))?;
+        for (id, tags) in tags.into_iter().chain(groups.into_iter().map(|group| (group.id, group.tags))) {
             if !self.context.owner.owns(&tags) {
-                return Err(StepError::TakenOver(arn));
+                return Err(StepError::TakenOver(id));
             }
         }
         let marker = BTreeSet::from([PROVISIONING.to_owned()]);
         for arn in self.ids_of(&of(Service::Caching))? {
             self.aws().remove_cache_tags(&arn, &marker).await?;
         }
-        let compute = self.ids_of(&of(Service::Compute))?;
         if !compute.is_empty() {
             self.aws().remove_ec2_tags(&compute, &self.context.owner.marker()).await?;
         }

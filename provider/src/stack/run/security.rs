@@ -10,6 +10,8 @@ impl Run<'_> {
     pub(super) async fn authorize(&self, rules: &BTreeSet<Rule>) -> Result<(), StepError> {
         let (group, wanted) = (self.id()?, self.expand(rules)?);
         let Some(direction) = direction(&wanted) else { return Ok(()) };
+        // Without the marker of an unfinished create: nothing is told by a rule's tags that its group, or the group that it
+        // lets in, does not tell, and to take markers off again the rules would have to be asked for by id.
         let tags = self.context.owner.tags(&self.context.tags, "rule");
         match self.aws().authorize_rules(group, direction, &wanted, &tags).await {
             // AWS refuses them all when one is there already.
