@@ -363,6 +363,8 @@ pub(crate) struct SubnetInfo {
     pub free_addresses: i64,
     /// Whether it has an IPv6 block.
     pub has_ipv6: bool,
+    /// Whether instances get public IPv4 addresses in it.
+    pub gives_public_addresses: bool,
 }
 
 /// A route of a subnet's route table.
@@ -395,6 +397,11 @@ impl RouteTableInfo {
     /// Whether it has a route to an internet gateway.
     pub(crate) fn is_public(&self) -> bool {
         self.routes.iter().any(|route| route.target.starts_with("igw-"))
+    }
+
+    /// Whether it has a route to everywhere, whatever that leads through.
+    pub(crate) fn leads_out(&self) -> bool {
+        self.routes.iter().any(|route| route.destination == "0.0.0.0/0")
     }
 }
 

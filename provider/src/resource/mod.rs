@@ -5,6 +5,7 @@
 //! | `managed` | reading, planning, applying and importing: what Terraform asks for |
 //! | `apply` | creating, changing and deleting |
 //! | `find`, `take_over` | looking for what is there, and what an import or a `moved` block takes over |
+//! | `preflight` | the plan-time checks against AWS that all resources have |
 //! | `outputs` | the parts of planned states and of states that all resources have |
 //! | `topology` | what a graph opens and where it leads, as an output |
 //! | `names` | names that fit what AWS allows |
@@ -20,6 +21,7 @@ pub(crate) mod forms;
 mod managed;
 pub(crate) mod names;
 pub(crate) mod outputs;
+pub(crate) mod preflight;
 pub(crate) mod private;
 pub(crate) mod rules;
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value as Json, json};
-use tfplugin::diagnostics::{Diagnostics, Severity};
 use tfplugin::value::Value;
 
 use super::{Mode, Preflight, check};
@@ -15,6 +14,7 @@ use crate::aws::fake::{FakeAws, Fault, State, cert_arn, pending_cert_arn};
 use crate::aws::{Aws, AwsError, Direction, NewLoadBalancer, Peer, RuleSettings, Tags};
 use crate::resource::find::owner;
 use crate::resource::private::Private;
+use crate::resource::testing::{details, said};
 
 /// In January 2027; the certificates of the fake end in 2100.
 const NOW: u64 = 1_800_000_000;
@@ -53,17 +53,6 @@ async fn checked(aws: &FakeAws, json: &Json, prior: Option<&Value>) -> Preflight
 async fn checked_in(mode: Mode, aws: &FakeAws, json: &Json, prior: Option<&Value>, private: &Private) -> Preflight {
     let now: SystemTime = UNIX_EPOCH + Duration::from_secs(NOW);
     check(aws, &resolved(json), prior, private, mode, now).await
-}
-
-/// Severity, path and summary of each diagnostic.
-fn said(found: &Diagnostics) -> Vec<String> {
-    let word = |severity| if severity == Severity::Error { "error" } else { "warning" };
-    let each = found.iter().map(|it| format!("{} {}: {}", word(it.severity), it.path, it.summary));
-    each.collect()
-}
-
-fn details(found: &Diagnostics) -> String {
-    found.iter().map(|diagnostic| diagnostic.detail.as_str()).collect::<Vec<_>>().join("\n")
 }
 
 fn operations(aws: &FakeAws) -> Vec<&'static str> {

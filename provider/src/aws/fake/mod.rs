@@ -387,6 +387,7 @@ impl State {
                 availability_zone: zone.to_owned(),
                 free_addresses: 250,
                 has_ipv6: false,
+                gives_public_addresses: id != "subnet-private",
             };
             self.subnets.insert(id.to_owned(), subnet);
         }

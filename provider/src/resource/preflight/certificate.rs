@@ -20,7 +20,7 @@ const DAY: i64 = 24 * 60 * 60;
 /// The time before its end from which on a certificate is worth a warning, in days.
 const EXPIRES_SOON: i64 = 30;
 
-pub(super) fn judge(change: &Change<'_>, answers: &Answers, now: SystemTime, found: &mut Diagnostics) {
+pub(crate) fn judge(change: &Change<'_>, answers: &Answers, now: SystemTime, found: &mut Diagnostics) {
     let now =
         now.duration_since(UNIX_EPOCH).ok().and_then(|time| i64::try_from(time.as_secs()).ok()).unwrap_or_default();
     let region = region(change, answers);
@@ -124,8 +124,8 @@ fn judge_hostname(change: &Change<'_>, answers: &Answers, found: &mut Diagnostic
     let hostname = change.value("hostname");
     let is_own = hostname.is_null() || hostname.as_str().is_some_and(is_load_balancer_name);
     if is_own {
-        let touched = change.touches(&["protocol", "certificate_arn"]) || change.touches_hostname();
-        if touched && change.text("protocol") == Some("HTTPS") {
+        let touched = change.touches(&["certificate_arn"]) || change.touches_hostname();
+        if touched && !change.value("certificate_arn").is_null() {
             let covered = if certificates.is_empty() { String::new() } else { format!(" (it covers {})", names()) };
             found.warning_at(
                 Path::of("hostname"),
