@@ -234,6 +234,15 @@ impl Elsewhere {
         aws.call("ec2", "stop_instances", json!({ "InstanceIds": seed.instance_ids[1..] }));
         let taken = json!({ "Name": "taken", "Subnets": seed.public_subnet_ids[..2] });
         aws.call("elbv2", "create_load_balancer", taken);
+        let cname = json!({
+            "Name": format!("taken.{}", seed.hostname),
+            "Type": "CNAME",
+            "TTL": 60,
+            "ResourceRecords": [{ "Value": "example.org" }],
+        });
+        let batch = json!({ "Changes": [{ "Action": "CREATE", "ResourceRecordSet": cname }] });
+        let params = json!({ "HostedZoneId": seed.zone_id, "ChangeBatch": batch });
+        aws.call("route53", "change_resource_record_sets", params);
         Self {
             subnets: vec![subnet(&vpc, "10.1.0.0/24", "a"), subnet(&vpc, "10.1.1.0/24", "b")],
             security_group: stack::text(&aws.call("ec2", "create_security_group", group)["GroupId"]),
@@ -290,6 +299,15 @@ fn mistakes_in_the_network(seed: &Seed, elsewhere: &Elsewhere) -> Vec<Mistake> {
     ]
 }
 
+fn mistakes_in_dns(seed: &Seed) -> Vec<Mistake> {
+    let record = |name: &str| json!({ "dns_record": { "zone_id": seed.zone_id, "name": name } });
+    vec![
+        (json!({ "dns_record": { "zone_id": "Z0123456789" } }), "error: The hosted zone does not exist"),
+        (record("codestream.example.org"), "error: The DNS record is not in its hosted zone"),
+        (record(&format!("taken.{}", seed.hostname)), "error: The DNS record exists already"),
+    ]
+}
+
 fn mistakes_with_certificates(seed: &Seed, elsewhere: &Elsewhere) -> Vec<Mistake> {
     let certificate = &seed.certificate_arn;
     let id = certificate.rsplit('/').next().unwrap_or_default();
@@ -320,8 +338,12 @@ fn what_aws_would_refuse_is_found_at_plan_without_changing_anything() {
         let mut good: Value = stack::base_arguments(seed).into_iter().collect();
         good["certificate_arn"] = json!(seed.certificate_arn);
         good["hostname"] = json!(seed.hostname);
-        let mistakes =
-            [mistakes_in_the_network(seed, &elsewhere), mistakes_with_certificates(seed, &elsewhere)].concat();
+        let mistakes = [
+            mistakes_in_the_network(seed, &elsewhere),
+            mistakes_with_certificates(seed, &elsewhere),
+            mistakes_in_dns(seed),
+        ]
+        .concat();
         let spoilt = |change: &Value| Value::Object(with(good.clone(), change.as_object().unwrap_or(&Map::new())));
         let mut stacks: Map<String, Value> =
             mistakes.iter().enumerate().map(|(index, (change, _))| (row(index), spoilt(change))).collect();

@@ -648,6 +648,10 @@ pub(crate) trait Aws: Send + Sync {
     /// `acm:ListCertificates`: the ARNs of all, with their names, of every status and key type.
     async fn certificates(&self) -> Result<Vec<CertificateInfo>>;
 
+    /// `route53:GetHostedZone`: its name, lower case, without the final dot.
+    async fn hosted_zone_name(&self, zone_id: &str) -> Result<Option<String>>;
+    /// `route53:ListResourceRecordSets`: the records of this name, by type.
+    async fn records(&self, zone_id: &str, name: &str) -> Result<BTreeMap<String, RecordInfo>>;
     /// `route53:ListResourceRecordSets`: the record of this name and type.
     async fn record(&self, zone_id: &str, name: &str, kind: &str) -> Result<Option<RecordInfo>>;
     /// `route53:ChangeResourceRecordSets`, all or none.

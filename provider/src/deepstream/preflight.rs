@@ -20,7 +20,7 @@ use crate::resource::Preflight;
 use crate::resource::preflight::change::Change;
 use crate::resource::preflight::look_ups::Answers;
 use crate::resource::preflight::network::{self, FREE_ADDRESSES, common_vpc};
-use crate::resource::preflight::{certificate, in_mode, judge_name, listed};
+use crate::resource::preflight::{certificate, dns, in_mode, judge_name, listed};
 use crate::resource::private::Private;
 use crate::settings::Preflight as Mode;
 
@@ -54,6 +54,7 @@ pub(crate) async fn check(
     network::judge(&change, &answers, &mut found);
     judge_nodes(&change, &answers, &mut found);
     certificate::judge(&change, &answers, now, &mut found);
+    dns::judge::<DeepstreamCluster>(&change, &answers, &mut found);
     answers.report_failures(&mut found);
     let vpc_id = answers.subnets.as_deref().and_then(common_vpc).map(str::to_owned);
     Preflight { vpc_id, image_id, diagnostics: in_mode(mode, found) }

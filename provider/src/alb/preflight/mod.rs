@@ -23,7 +23,7 @@ use super::config::Role;
 use crate::aws::Aws;
 use crate::resource::preflight::change::Change;
 use crate::resource::preflight::network::common_vpc;
-use crate::resource::preflight::{certificate, in_mode, judge_name};
+use crate::resource::preflight::{certificate, dns, in_mode, judge_name};
 use crate::resource::private::Private;
 use crate::settings::Preflight as Mode;
 
@@ -48,6 +48,7 @@ pub(crate) async fn check(
     judge_name::<CodestreamAlb>(&change, &answers, &mut found);
     network::judge(&change, &answers, &hosts, &mut found);
     certificate::judge(&change, &answers, now, &mut found);
+    dns::judge::<CodestreamAlb>(&change, &answers, &mut found);
     access::judge(&change, &answers, &hosts, &mut found);
     answers.report_failures(&mut found);
     let vpc_id = answers.subnets.as_deref().and_then(common_vpc).map(str::to_owned);

@@ -11,9 +11,9 @@ use crate::alb::CodestreamAlb;
 use crate::alb::resolve::resolve;
 use crate::alb::samples::{UNKNOWN_VALUE, change, configuration, https};
 use crate::aws::fake::{FakeAws, Fault, State, cert_arn, pending_cert_arn};
-use crate::aws::{Aws, AwsError, Direction, NewLoadBalancer, Peer, RuleSettings, Tags};
+use crate::aws::{AliasRecord, Aws, AwsError, Direction, NewLoadBalancer, Peer, RecordInfo, RuleSettings, Tags};
 use crate::resource::find::owner;
-use crate::resource::private::Private;
+use crate::resource::private::{KeptRecord, Private};
 use crate::resource::testing::{details, said};
 
 /// In January 2027; the certificates of the fake end in 2100.
@@ -322,10 +322,65 @@ fn bad_access() -> Vec<Bad> {
     ]
 }
 
+/// The record of a type that the good configuration's hostname has in the hosted zone.
+fn record_of(kind: &str) -> (String, String, String) {
+    ("Z1".to_owned(), "codestream.example.com".to_owned(), kind.to_owned())
+}
+
+fn alias(target: &str) -> RecordInfo {
+    RecordInfo::Alias(AliasRecord {
+        name: "codestream.example.com".to_owned(),
+        kind: "A".to_owned(),
+        target_zone_id: "Z35SXDOTRQ7X7K".to_owned(),
+        target: target.to_owned(),
+        evaluate_target_health: false,
+    })
+}
+
+fn bad_records() -> Vec<Bad> {
+    vec![
+        bad(
+            "a hosted zone that does not exist",
+            json!({"dns_record": {"zone_id": "Z9"}}),
+            as_usual,
+            &["error dns_record.zone_id: The hosted zone does not exist"],
+            "no hosted zone Z9",
+        ),
+        bad(
+            "a record that is not in its zone",
+            json!({"dns_record": {"zone_id": "Z1", "name": "codestream.example.org"}}),
+            as_usual,
+            &["error dns_record.name: The DNS record is not in its hosted zone"],
+            "\"codestream.example.org\", and Z1 is the hosted zone of example.com",
+        ),
+        bad(
+            "a record of somebody else's",
+            json!({"dns_record": {"zone_id": "Z1"}}),
+            |state| drop(state.records.insert(record_of("A"), RecordInfo::Other)),
+            &["error dns_record: The DNS record exists already"],
+            "Z1 has the A record codestream.example.com, which",
+        ),
+        bad(
+            "an alias for another load balancer",
+            json!({"dns_record": {"zone_id": "Z1"}}),
+            |state| drop(state.records.insert(record_of("A"), alias("other-1.us-east-1.elb.amazonaws.com"))),
+            &["error dns_record: The DNS record exists already"],
+            "an alias of other-1.us-east-1.elb.amazonaws.com",
+        ),
+        bad(
+            "a CNAME beside which there can be no record",
+            json!({"dns_record": {"zone_id": "Z1"}}),
+            |state| drop(state.records.insert(record_of("CNAME"), RecordInfo::Other)),
+            &["error dns_record: The DNS record exists already"],
+            "CNAME record",
+        ),
+    ]
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_would_fail_is_said_where_it_stands() {
-    for row in [bad_subnets(), bad_instances(), bad_certificates(), bad_hostnames(), bad_access()].into_iter().flatten()
-    {
+    let all = [bad_subnets(), bad_instances(), bad_certificates(), bad_hostnames(), bad_access(), bad_records()];
+    for row in all.into_iter().flatten() {
         let aws = FakeAws::new();
         (row.in_aws)(&mut aws.state());
         let found = checked(&aws, &change(good(), &row.arguments), None).await.diagnostics;
@@ -352,7 +407,8 @@ async fn with_warn_nothing_is_an_error_and_with_off_nothing_is_asked() {
 #[tokio::test(start_paused = true)]
 async fn a_good_configuration_takes_few_calls_in_two_rounds() {
     let open_hosts = change(good(), &json!({"instance_security_group_id": null}));
-    for (json, calls) in [(good(), 6), (open_hosts, 7)] {
+    let with_record = change(good(), &json!({"dns_record": {"zone_id": "Z1"}}));
+    for (json, calls) in [(good(), 6), (open_hosts, 7), (with_record, 8)] {
         let aws = FakeAws::new();
         open(&aws, rule((443, 12_443), "tcp", Peer::Cidr("10.0.0.0/16".to_owned())));
         let found = checked(&aws, &json, None).await;
@@ -375,6 +431,7 @@ async fn only_what_changes_is_looked_up() {
         (json!({"additional_certificate_arns": [cert_arn(2)]}), vec![acm, acm]),
         (json!({"subnet_ids": ["subnet-a", "subnet-c"]}), vec![instances, "ec2:DescribeRouteTables", subnets]),
         (json!({"instance_ids": ["i-2"]}), vec![instances, subnets]),
+        (json!({"dns_record": {"zone_id": "Z1"}}), vec!["route53:GetHostedZone", "route53:ListResourceRecordSets"]),
         (json!({"api": {"target_port": 8443}}), vec![instances]),
         (
             json!({"instance_security_group_id": null}),
@@ -434,7 +491,7 @@ async fn a_certificate_chosen_by_sni_may_cover_the_hostname() {
 async fn an_unknown_value_is_no_error_and_asks_for_nothing() {
     let arguments = "name scheme protocol vpc_id subnet_ids ip_address_type certificate_arn hostname instance_ids \
                      additional_certificate_arns client_cidr_blocks instance_cidr_blocks security_group_ids \
-                     instance_security_group_id api broadcaster redirect_http";
+                     instance_security_group_id api broadcaster redirect_http dns_record";
     let prior = applied(&good());
     for argument in arguments.split(' ') {
         for prior in [None, Some(&prior)] {
@@ -532,6 +589,58 @@ async fn a_new_name_is_checked_as_that_of_a_new_load_balancer() {
     let prior = applied(&change(good(), &json!({"name": "before"})));
     let found = checked(&aws, &good(), Some(&prior)).await.diagnostics;
     assert_eq!(said(&found), ["error name: The load balancer of codestream-alb exists already"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_leads_to_the_stacks_own_load_balancer_is_in_nobodys_way() {
+    let own = "codestream-alb-1.us-east-1.elb.amazonaws.com";
+    let with_record = change(good(), &json!({"dns_record": {"zone_id": "Z1"}}));
+    let there = |aws: &FakeAws, target: &str| drop(aws.state().records.insert(record_of("A"), alias(target)));
+
+    // A change that makes the record anew, and a replacement.
+    for target in [own.to_owned(), format!("dualstack.{own}")] {
+        let aws = FakeAws::new();
+        there(&aws, &target);
+        let found = checked(&aws, &with_record, Some(&applied(&good()))).await.diagnostics;
+        assert_eq!(said(&found), [""; 0], "{target}");
+        let private = Private { dns_name: own.to_owned(), ..Private::default() };
+        let found = checked_in(Mode::Error, &aws, &with_record, None, &private).await.diagnostics;
+        assert_eq!(said(&found), [""; 0], "{target}");
+    }
+
+    // What an interrupted create has left.
+    let other = owner::<CodestreamAlb>("codestream-alb", "another".to_owned());
+    let tags: Tags = other.tags(&Tags::new(), "load-balancer").into_iter().chain(other.marker()).collect();
+    let aws = FakeAws::new();
+    namesake(&aws, tags).await;
+    let dns_name = aws.state().load_balancers.values().map(|found| found.info.dns_name.clone()).next().unwrap();
+    there(&aws, &dns_name);
+    assert_eq!(said(&checked(&aws, &with_record, None).await.diagnostics), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_the_stack_keeps_is_not_judged_and_a_new_one_beside_it_is() {
+    let with_record = change(good(), &json!({"dns_record": {"zone_id": "Z1"}}));
+    let aws = FakeAws::new();
+    {
+        let mut state = aws.state();
+        for kind in ["A", "AAAA"] {
+            state.records.insert(record_of(kind), RecordInfo::Other);
+        }
+        state.subnets.values_mut().for_each(|subnet| subnet.has_ipv6 = true);
+    }
+    let prior = applied(&with_record);
+    let healthy = change(good(), &json!({"dns_record": {"zone_id": "Z1", "evaluate_target_health": true}}));
+    assert_eq!(said(&checked(&aws, &healthy, Some(&prior)).await.diagnostics), [""; 0]);
+    // One that was found to lead elsewhere is in the private state only.
+    let kept = KeptRecord { zone_id: "Z1".into(), name: "codestream.example.com".into(), kind: "A".into() };
+    let private = Private { records: vec![kept], ..Private::default() };
+    let found = checked_in(Mode::Error, &aws, &with_record, Some(&applied(&good())), &private).await.diagnostics;
+    assert_eq!(said(&found), [""; 0]);
+    let dualstack = change(with_record, &json!({"ip_address_type": "dualstack"}));
+    let found = checked(&aws, &dualstack, Some(&prior)).await.diagnostics;
+    assert_eq!(said(&found), ["error dns_record: The DNS record exists already"]);
+    assert!(details(&found).contains("AAAA record"), "{found:?}");
 }
 
 fn rule(ports: (i64, i64), protocol: &str, peer: Peer) -> RuleSettings {

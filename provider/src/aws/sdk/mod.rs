@@ -418,6 +418,14 @@ impl Aws for SdkAws {
         acm::certificates(&self.clients().await?.acm).await
     }
 
+    async fn hosted_zone_name(&self, zone_id: &str) -> Result<Option<String>> {
+        route53::hosted_zone_name(&self.clients().await?.route53, zone_id).await
+    }
+
+    async fn records(&self, zone_id: &str, name: &str) -> Result<BTreeMap<String, RecordInfo>> {
+        route53::records(&self.clients().await?.route53, zone_id, name).await
+    }
+
     async fn record(&self, zone_id: &str, name: &str, kind: &str) -> Result<Option<RecordInfo>> {
         route53::record(&self.clients().await?.route53, zone_id, name, kind).await
     }

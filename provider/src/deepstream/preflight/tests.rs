@@ -143,7 +143,7 @@ fn bad_routes() -> Vec<Bad> {
     ]
 }
 
-fn bad_certificates() -> Vec<Bad> {
+fn bad_names() -> Vec<Bad> {
     vec![
         bad(
             json!({"certificate_arn": "arn:aws:acm:eu-west-1:123456789012:certificate/1"}),
@@ -181,13 +181,18 @@ fn bad_certificates() -> Vec<Bad> {
             &["warning hostname: Clients will see a name that the certificate does not cover"],
             "(it covers codestream.example.com, *.example.com)",
         ),
+        bad(
+            json!({"dns_record": {"zone_id": "Z1", "name": "realtime.example.org"}}),
+            as_usual,
+            &["error dns_record.name: The DNS record is not in its hosted zone"],
+            "Z1 is the hosted zone of example.com",
+        ),
     ]
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_would_fail_is_said_where_it_stands() {
-    for (arguments, in_aws, expected, detail) in [bad_places(), bad_routes(), bad_certificates()].into_iter().flatten()
-    {
+    for (arguments, in_aws, expected, detail) in [bad_places(), bad_routes(), bad_names()].into_iter().flatten() {
         let aws = FakeAws::new();
         in_aws(&mut aws.state());
         let found = checked(&aws, &change(good(), &arguments), None).await.diagnostics;

@@ -56,7 +56,12 @@ impl<'a> Change<'a> {
 
     /// The last value of an argument or output that is a string.
     pub(crate) fn last(&self, name: &str) -> Option<&'a str> {
-        self.prior.and_then(|prior| prior.get(name).as_str())
+        self.last_value(name).as_str()
+    }
+
+    /// The last value of an argument or output; null when all is made anew.
+    pub(crate) fn last_value(&self, name: &str) -> &'a Value {
+        self.prior.map_or(&Value::Null, |prior| prior.get(name))
     }
 
     /// Whether any of the arguments is new or changed.

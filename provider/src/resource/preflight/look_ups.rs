@@ -9,8 +9,8 @@ use tfplugin::diagnostics::Diagnostics;
 use super::change::Change;
 use super::network::common_vpc;
 use crate::aws::{
-    Aws, AwsError, CertificateInfo, ErrorClass, LoadBalancerInfo, LoadBalancerKey, Result, RouteTableInfo, SubnetInfo,
-    Tags,
+    Aws, AwsError, CertificateInfo, ErrorClass, LoadBalancerInfo, LoadBalancerKey, RecordInfo, Result, RouteTableInfo,
+    SubnetInfo, Tags,
 };
 
 /// The codes of a call that no permission would have helped.
@@ -34,14 +34,21 @@ pub(crate) struct Answers {
     /// A load balancer that has the name of the one to be made, and is not in the state.
     pub(crate) namesake: Option<LoadBalancerInfo>,
     pub(crate) namesake_tags: Option<Tags>,
+    /// The name in DNS of the load balancer that has this name and goes before the new one is made.
+    pub(crate) last_dns_name: Option<String>,
     pub(crate) route_tables: Option<Vec<RouteTableInfo>>,
+    /// The name of the alias record's hosted zone; `None` within when that does not exist.
+    pub(crate) zone_name: Option<Option<String>>,
+    /// The records of the alias record's name, by type.
+    pub(crate) records: Option<BTreeMap<String, RecordInfo>>,
     /// What was asked about, and the first error of each.
     asked: BTreeSet<&'static str>,
     failed: BTreeMap<&'static str, AwsError>,
 }
 
 impl Answers {
-    /// Asks for subnets, the certificates, and who has the name of what is to be made; and what else a resource asks.
+    /// Asks for subnets, the certificates, who has the name of what is to be made and that of the alias record; and what
+    /// else a resource asks.
     pub(crate) async fn first_round<T>(
         &mut self,
         aws: &dyn Aws,
@@ -53,21 +60,29 @@ impl Answers {
         let name =
             change.text("name").filter(|_| change.is_create()).map(|name| LoadBalancerKey::Name(name.to_owned()));
         let arns = certificate_arns(change);
+        let record = record(change);
 
-        let (subnets, namesake, certificates, more) = tokio::join!(
+        let (subnets, namesake, certificates, zone_name, records, more) = tokio::join!(
             OptionFuture::from(subnet_ids.map(|ids| aws.subnets(ids))),
             OptionFuture::from(name.as_ref().map(|key| aws.load_balancer(key))),
             join_all(arns.iter().map(|arn| aws.certificate(arn))),
+            OptionFuture::from(record.map(|(zone_id, _)| aws.hosted_zone_name(zone_id))),
+            OptionFuture::from(record.and_then(|(zone_id, name)| Some(aws.records(zone_id, name?)))),
             more,
         );
         self.subnets = self.take("the subnets", subnets);
         let namesake = self.take("whether the name is free", namesake).flatten();
-        self.namesake = namesake.filter(|info| !change.private.objects.contains_key(&info.arn));
+        match namesake {
+            Some(info) if change.private.objects.contains_key(&info.arn) => self.last_dns_name = Some(info.dns_name),
+            other => self.namesake = other,
+        }
         for (arn, certificate) in arns.into_iter().zip(certificates) {
             if let Some(certificate) = self.take("the certificates", Some(certificate)) {
                 self.certificates.insert(arn, certificate);
             }
         }
+        self.zone_name = self.take("the hosted zone", zone_name);
+        self.records = self.take("whether the name of the DNS record is free", records);
         more
     }
 
@@ -154,4 +169,11 @@ fn certificate_arns(change: &Change<'_>) -> BTreeSet<String> {
     let mut arns = change.set("additional_certificate_arns").unwrap_or_default();
     arns.extend(change.text("certificate_arn").map(str::to_owned));
     arns
+}
+
+/// The zone and the name of the alias record, when it is new or changed; the name as far as it is known.
+fn record<'a>(change: &Change<'a>) -> Option<(&'a str, Option<&'a str>)> {
+    let record = change.value("dns_record");
+    let zone_id = record.get("zone_id").as_str().filter(|_| change.touches(&["dns_record", "ip_address_type"]))?;
+    Some((zone_id, record.get("name").as_str()))
 }

@@ -9,9 +9,11 @@
 //! | `look_ups` | the questions to AWS, its answers, and what an answer that did not come means |
 //! | `network` | judges subnets and their routes |
 //! | `certificate` | judges certificates, and the hostname that they must cover |
+//! | `dns` | judges the zone and the name of the alias record |
 
 pub(crate) mod certificate;
 pub(crate) mod change;
+pub(crate) mod dns;
 pub(crate) mod look_ups;
 pub(crate) mod network;
 
@@ -29,11 +31,16 @@ use crate::stack::ownership::Claim;
 use change::Change;
 use look_ups::Answers;
 
+/// Whose the load balancer is that has the name of the one to be made.
+fn claim<C: Composite>(change: &Change<'_>, answers: &Answers) -> Option<Claim> {
+    let (namesake, tags) = (answers.namesake.as_ref()?, answers.namesake_tags.as_ref()?);
+    Some(owner::<C>(&namesake.name, change.private.resource_id.clone()).claim(tags, &BTreeSet::new()))
+}
+
 /// The name of a load balancer that is to be made must be free, but for what an interrupted create has left.
 pub(crate) fn judge_name<C: Composite>(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
-    let (Some(namesake), Some(tags)) = (&answers.namesake, &answers.namesake_tags) else { return };
-    let owner = owner::<C>(&namesake.name, change.private.resource_id.clone());
-    let finished = match owner.claim(tags, &BTreeSet::new()) {
+    let (Some(namesake), Some(claim)) = (&answers.namesake, claim::<C>(change, answers)) else { return };
+    let finished = match claim {
         Claim::Ours | Claim::Interrupted => return,
         Claim::Finished => true,
         Claim::Foreign => false,
