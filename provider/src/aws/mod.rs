@@ -545,6 +545,8 @@ pub(crate) trait Aws: Send + Sync {
     async fn additional_certificates(&self, listener_arn: &str) -> Result<BTreeSet<String>>;
     /// `elasticloadbalancing:DescribeRules`, without the default one.
     async fn listener_rules(&self, listener_arn: &str) -> Result<Vec<ListenerRuleInfo>>;
+    /// `elasticloadbalancing:DescribeSSLPolicies`: whether Application Load Balancers have one of this name.
+    async fn has_ssl_policy(&self, name: &str) -> Result<bool>;
     /// `elasticloadbalancing:CreateListener`: its ARN.
     async fn create_listener(
         &self,

@@ -11,6 +11,7 @@
 //! | `names` | names that fit what AWS allows |
 //! | `private` | what is kept beside the state |
 //! | `arguments`, `config` | parts of schemas and of configurations |
+//! | `ssl_policies` | the security policies that AWS has |
 //! | `forms`, `tags`, `rules` | what strings, tags, and arguments together must look like |
 
 mod apply;
@@ -26,6 +27,7 @@ pub(crate) mod private;
 pub(crate) mod rules;
 #[cfg(test)]
 pub(crate) mod samples;
+pub(crate) mod ssl_policies;
 pub(crate) mod tags;
 mod take_over;
 #[cfg(test)]

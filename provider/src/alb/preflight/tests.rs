@@ -247,6 +247,25 @@ fn bad_certificates() -> Vec<Bad> {
     ]
 }
 
+fn bad_policies() -> Vec<Bad> {
+    vec![
+        bad(
+            "a security policy that does not exist",
+            json!({"ssl_policy": "ELBSecurityPolicy-TLS13-1-2-Res-2021-6"}),
+            as_usual,
+            &["error ssl_policy: The TLS policy does not exist"],
+            "for example \"ELBSecurityPolicy-TLS13-1-2-Res-2021-06\"",
+        ),
+        bad(
+            "a security policy that is newer than the provider",
+            json!({"ssl_policy": "ELBSecurityPolicy-TLS14-2031-01"}),
+            as_usual,
+            &[],
+            "",
+        ),
+    ]
+}
+
 fn bad_hostnames() -> Vec<Bad> {
     vec![
         bad(
@@ -379,8 +398,16 @@ fn bad_records() -> Vec<Bad> {
 
 #[tokio::test(start_paused = true)]
 async fn what_would_fail_is_said_where_it_stands() {
-    let all = [bad_subnets(), bad_instances(), bad_certificates(), bad_hostnames(), bad_access(), bad_records()];
-    for row in all.into_iter().flatten() {
+    let tables = [
+        bad_subnets(),
+        bad_instances(),
+        bad_certificates(),
+        bad_policies(),
+        bad_hostnames(),
+        bad_access(),
+        bad_records(),
+    ];
+    for row in tables.into_iter().flatten() {
         let aws = FakeAws::new();
         (row.in_aws)(&mut aws.state());
         let found = checked(&aws, &change(good(), &row.arguments), None).await.diagnostics;
@@ -428,6 +455,8 @@ async fn only_what_changes_is_looked_up() {
         (json!({"tags": {"team": "a"}, "idle_timeout": 400, "client_cidr_blocks": ["192.0.2.0/24"]}), vec![]),
         (json!({"hostname": "www.example.com"}), vec![acm]),
         (json!({"certificate_arn": cert_arn(2)}), vec![acm]),
+        (json!({"ssl_policy": "ELBSecurityPolicy-FS-1-2-Res-2020-10"}), vec![]),
+        (json!({"ssl_policy": "ELBSecurityPolicy-TLS14-2031-01"}), vec!["elasticloadbalancing:DescribeSSLPolicies"]),
         (json!({"additional_certificate_arns": [cert_arn(2)]}), vec![acm, acm]),
         (json!({"subnet_ids": ["subnet-a", "subnet-c"]}), vec![instances, "ec2:DescribeRouteTables", subnets]),
         (json!({"instance_ids": ["i-2"]}), vec![instances, subnets]),

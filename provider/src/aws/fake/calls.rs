@@ -140,6 +140,9 @@ impl Aws for FakeAws {
         self.call("elasticloadbalancing:DescribeRules", listener_arn, |state| Ok(state.listener_rules(listener_arn)))
             .await
     }
+    async fn has_ssl_policy(&self, name: &str) -> Result<bool> {
+        self.call("elasticloadbalancing:DescribeSSLPolicies", name, |state| Ok(state.ssl_policies.contains(name))).await
+    }
     async fn create_listener(
         &self,
         load_balancer_arn: &str,

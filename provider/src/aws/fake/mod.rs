@@ -209,6 +209,8 @@ pub(crate) struct State {
     pub parameters: BTreeMap<String, String>,
     /// Certificates.
     pub certificates: BTreeMap<String, CertificateInfo>,
+    /// Security policies that are newer than this code.
+    pub ssl_policies: BTreeSet<String>,
     /// The names of hosted zones.
     pub hosted_zones: BTreeMap<String, String>,
     /// Records, by zone, name and type.
@@ -362,6 +364,7 @@ impl State {
             cache_subnet_groups: BTreeMap::new(),
             parameters: launches::images(),
             certificates: BTreeMap::new(),
+            ssl_policies: BTreeSet::from(["ELBSecurityPolicy-TLS14-2031-01".to_owned()]),
             hosted_zones: BTreeMap::from([("Z1".to_owned(), "example.com".to_owned())]),
             records: BTreeMap::new(),
             clock: Duration::ZERO,

@@ -227,6 +227,10 @@ impl Aws for SdkAws {
         elbv2::listener_rules(&self.clients().await?.elbv2, listener_arn).await
     }
 
+    async fn has_ssl_policy(&self, name: &str) -> Result<bool> {
+        elbv2::has_ssl_policy(&self.clients().await?.elbv2, name).await
+    }
+
     async fn create_listener(
         &self,
         load_balancer_arn: &str,

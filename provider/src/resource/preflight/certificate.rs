@@ -1,4 +1,4 @@
-//! Judges certificates, and whether they cover the hostname.
+//! Judges what listeners encrypt with: certificates, whether they cover the hostname, and the security policy.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,6 +10,8 @@ use super::listed;
 use super::look_ups::Answers;
 use crate::aws::CertificateInfo;
 use crate::certificate::{covers, rfc3339};
+use crate::resource::arguments::DEFAULT_SSL_POLICY;
+use crate::resource::ssl_policies;
 
 /// The key types of certificates that an Application Load Balancer takes: all of ACM's (Certificate Manager guide,
 /// "Prerequisites for importing ACM certificates").
@@ -55,6 +57,21 @@ pub(crate) fn judge(change: &Change<'_>, answers: &Answers, now: SystemTime, fou
         }
     }
     judge_hostname(change, answers, found);
+    judge_policy(change, answers, found);
+}
+
+fn judge_policy(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
+    if let (Some(policy), Some(false)) = (change.text("ssl_policy"), answers.has_ssl_policy) {
+        let meant = ssl_policies::meant(policy).map(|meant| format!(", for example {meant:?}")).unwrap_or_default();
+        found.error_at(
+            Path::of("ssl_policy"),
+            "The TLS policy does not exist",
+            format!(
+                "AWS has no security policy {policy} for Application Load Balancers in this region. Set ssl_policy to one \
+                 that it has{meant}, or remove it to have {DEFAULT_SSL_POLICY:?}."
+            ),
+        );
+    }
 }
 
 /// The load balancer's region, as far as its ARN or its subnets tell.

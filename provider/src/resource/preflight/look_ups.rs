@@ -12,6 +12,7 @@ use crate::aws::{
     Aws, AwsError, CertificateInfo, ErrorClass, LoadBalancerInfo, LoadBalancerKey, RecordInfo, Result, RouteTableInfo,
     SubnetInfo, Tags,
 };
+use crate::resource::ssl_policies;
 
 /// The codes of a call that no permission would have helped.
 const NO_ACCESS: [&str; 8] = [
@@ -36,6 +37,8 @@ pub(crate) struct Answers {
     pub(crate) namesake_tags: Option<Tags>,
     /// The name in DNS of the load balancer that has this name and goes before the new one is made.
     pub(crate) last_dns_name: Option<String>,
+    /// Whether AWS has the security policy.
+    pub(crate) has_ssl_policy: Option<bool>,
     pub(crate) route_tables: Option<Vec<RouteTableInfo>>,
     /// The name of the alias record's hosted zone; `None` within when that does not exist.
     pub(crate) zone_name: Option<Option<String>>,
@@ -47,8 +50,8 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// Asks for subnets, the certificates, who has the name of what is to be made and that of the alias record; and what
-    /// else a resource asks.
+    /// Asks for subnets, certificates, a security policy that is not known here, who has the name of what is to be made
+    /// and that of the alias record; and what else a resource asks.
     pub(crate) async fn first_round<T>(
         &mut self,
         aws: &dyn Aws,
@@ -60,12 +63,15 @@ impl Answers {
         let name =
             change.text("name").filter(|_| change.is_create()).map(|name| LoadBalancerKey::Name(name.to_owned()));
         let arns = certificate_arns(change);
+        let policy = change.text("ssl_policy").filter(|_| change.touches(&["ssl_policy"]));
+        let policy = policy.filter(|name| !ssl_policies::is_known(name));
         let record = record(change);
 
-        let (subnets, namesake, certificates, zone_name, records, more) = tokio::join!(
+        let (subnets, namesake, certificates, has_ssl_policy, zone_name, records, more) = tokio::join!(
             OptionFuture::from(subnet_ids.map(|ids| aws.subnets(ids))),
             OptionFuture::from(name.as_ref().map(|key| aws.load_balancer(key))),
             join_all(arns.iter().map(|arn| aws.certificate(arn))),
+            OptionFuture::from(policy.map(|name| aws.has_ssl_policy(name))),
             OptionFuture::from(record.map(|(zone_id, _)| aws.hosted_zone_name(zone_id))),
             OptionFuture::from(record.and_then(|(zone_id, name)| Some(aws.records(zone_id, name?)))),
             more,
@@ -81,6 +87,7 @@ impl Answers {
                 self.certificates.insert(arn, certificate);
             }
         }
+        self.has_ssl_policy = self.take("the security policy", has_ssl_policy);
         self.zone_name = self.take("the hosted zone", zone_name);
         self.records = self.take("whether the name of the DNS record is free", records);
         more

@@ -8,7 +8,7 @@
 //! | `change` | what a plan changes, as far as it is known |
 //! | `look_ups` | the questions to AWS, its answers, and what an answer that did not come means |
 //! | `network` | judges subnets and their routes |
-//! | `certificate` | judges certificates, and the hostname that they must cover |
+//! | `certificate` | judges certificates, the hostname that they must cover, and the security policy |
 //! | `dns` | judges the zone and the name of the alias record |
 
 pub(crate) mod certificate;
