@@ -20,8 +20,9 @@ use crate::resource::Preflight;
 use crate::resource::preflight::change::Change;
 use crate::resource::preflight::look_ups::Answers;
 use crate::resource::preflight::network::{self, FREE_ADDRESSES, common_vpc};
-use crate::resource::preflight::{certificate, dns, in_mode, judge_name, listed};
+use crate::resource::preflight::{certificate, dns, in_mode, judge_name, listed, quotas};
 use crate::resource::private::Private;
+use crate::resource::rules::CLIENTS;
 use crate::settings::Preflight as Mode;
 
 /// The nodes that a subnet has beyond its share while one is replaced.
@@ -55,6 +56,7 @@ pub(crate) async fn check(
     judge_nodes(&change, &answers, &mut found);
     certificate::judge(&change, &answers, now, &mut found);
     dns::judge::<DeepstreamCluster>(&change, &answers, &mut found);
+    judge_rules(&change, &mut found);
     answers.report_failures(&mut found);
     let vpc_id = answers.subnets.as_deref().and_then(common_vpc).map(str::to_owned);
     Preflight { vpc_id, image_id, diagnostics: in_mode(mode, found) }
@@ -70,6 +72,24 @@ fn needs_image(resolved: &Value, prior: Option<&Value>) -> bool {
     let kind = |value: &Value| value.get("instance_type").as_str().map(image::architecture);
     let kept = prior.is_some_and(|prior| !prior.get("ami_id").is_null() && kind(prior) == kind(resolved));
     resolved.get("ami_id").is_null() && !kept
+}
+
+/// Every client needs a rule for every listener, and whoever may log in one for SSH.
+fn judge_rules(change: &Change<'_>, found: &mut Diagnostics) {
+    let listeners = change.value("listeners");
+    let flag = |name: &str| listeners.get(name).as_bool();
+    if change.touches(&CLIENTS) || change.touches(&["listeners"]) {
+        let clients: Option<Vec<BTreeSet<String>>> = CLIENTS.iter().map(|argument| change.set(argument)).collect();
+        let (http, https, redirect) = (flag("http"), flag("https"), flag("redirect_http"));
+        if let (Some(clients), Some(http), Some(https), Some(redirect)) = (clients, http, https, redirect) {
+            let clients = clients.into_iter().flatten().collect();
+            let ports = usize::from(http || redirect) + usize::from(https);
+            quotas::judge_sources("client_cidr_blocks", &clients, ports, found);
+        }
+    }
+    if change.touches(&["ssh_cidr_blocks"]) {
+        quotas::judge_sources("ssh_cidr_blocks", &change.set("ssh_cidr_blocks").unwrap_or_default(), 1, found);
+    }
 }
 
 /// Judges where the nodes are, and whether they can get out.

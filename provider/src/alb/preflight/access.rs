@@ -13,12 +13,7 @@ use crate::aws::{Direction, InstanceInfo, Peer, RuleSettings, SecurityGroupInfo,
 use crate::resource::preflight::change::Change;
 use crate::resource::preflight::listed;
 use crate::resource::preflight::look_ups::Answers;
-
-/// The default quota of rules in a security group for one direction and one address family (VPC guide, "Amazon VPC
-/// quotas").
-const RULES_QUOTA: usize = 60;
-/// How many rules are worth a warning.
-const MANY_RULES: usize = 50;
+use crate::resource::preflight::quotas::{self, RULES};
 
 const SOURCES: [&str; 4] =
     ["client_cidr_blocks", "client_ipv6_cidr_blocks", "client_prefix_list_ids", "instance_cidr_blocks"];
@@ -31,6 +26,7 @@ pub(super) fn judge(change: &Change<'_>, answers: &Answers, hosts: &Hosts, found
     let argument = "instance_security_group_id";
     let managed = change.text(argument).filter(|_| change.touches(&[argument])).map(str::to_owned);
     judge_groups(argument, &managed.into_iter().collect(), groups, vpc_id.as_deref(), found);
+    judge_room(change, groups, found);
     if let (Some(instances), Some(vpc)) = (&hosts.instances, &hosts.vpc) {
         judge_walls(change, instances, groups, vpc, found);
     }
@@ -151,25 +147,21 @@ fn judge_rule_count(change: &Change<'_>, found: &mut Diagnostics) {
         ports.insert(i64::from(REDIRECT_PORT));
     }
     let sources: BTreeSet<String> = sources.into_iter().flatten().collect();
-    let (lists, blocks): (Vec<&String>, Vec<&String>) = sources.iter().partition(|source| source.starts_with("pl-"));
-    let (ipv6, ipv4): (Vec<&String>, Vec<&String>) = blocks.into_iter().partition(|block| block.contains(':'));
-    let most = ipv4.len().max(ipv6.len()) + lists.len();
-    let count = most * ports.len();
-    if count >= MANY_RULES {
-        let lists = if lists.is_empty() {
-            ""
-        } else {
-            " A prefix list, here counted as one, counts as its maximum of entries."
-        };
-        found.warning_at(
-            Path::of("client_cidr_blocks"),
-            "Nearly as many security group rules as AWS allows",
-            format!(
-                "{most} sources on {} ports make {count} ingress rules of one address family, and the default quota is \
-                 {RULES_QUOTA} in a security group.{lists} Merge neighbouring blocks, or ask for more under Service \
-                 Quotas.",
-                ports.len()
-            ),
-        );
-    }
+    quotas::judge_sources("client_cidr_blocks", &sources, ports.len(), found);
+}
+
+/// The rules that are kept in the instances' security group must fit beside its others.
+fn judge_room(change: &Change<'_>, groups: &[SecurityGroupInfo], found: &mut Diagnostics) {
+    let argument = "instance_security_group_id";
+    let group = change.text(argument).filter(|_| change.touches(&[argument]));
+    let group = group.and_then(|id| groups.iter().find(|group| group.id == id));
+    let (Some(group), Some(ports)) = (group, ports(change, "target_port")) else { return };
+    let ingress = group.rules.iter().filter(|rule| rule.direction == Direction::Ingress);
+    let there = quotas::of_one_family(ingress.map(|rule| rule.peer.to_string()));
+    let account = format!(
+        "{} has {there} ingress rules of one address family and gets {} more from the provider",
+        group.id,
+        ports.len()
+    );
+    RULES.judge(argument, there + ports.len(), &account, "Remove rules that are not needed", found);
 }

@@ -23,6 +23,7 @@ use super::config::Role;
 use crate::aws::Aws;
 use crate::resource::preflight::change::Change;
 use crate::resource::preflight::network::common_vpc;
+use crate::resource::preflight::quotas::{CERTIFICATES, GROUPS, TARGETS};
 use crate::resource::preflight::{certificate, dns, in_mode, judge_name};
 use crate::resource::private::Private;
 use crate::settings::Preflight as Mode;
@@ -50,9 +51,25 @@ pub(crate) async fn check(
     certificate::judge(&change, &answers, now, &mut found);
     dns::judge::<CodestreamAlb>(&change, &answers, &mut found);
     access::judge(&change, &answers, &hosts, &mut found);
+    judge_quotas(&change, &mut found);
     answers.report_failures(&mut found);
     let vpc_id = answers.subnets.as_deref().and_then(common_vpc).map(str::to_owned);
     Preflight { vpc_id, diagnostics: in_mode(mode, found), ..Preflight::default() }
+}
+
+/// What a change needs of AWS's quotas, beside the rules of security groups.
+fn judge_quotas(change: &Change<'_>, found: &mut Diagnostics) {
+    let count = |argument| change.set(argument).filter(|_| change.touches(&[argument])).map_or(0, |set| set.len());
+    let (groups, certificates) = (count("security_group_ids"), count("additional_certificate_arns"));
+    let account = format!("security_group_ids names {groups} security groups");
+    GROUPS.judge("security_group_ids", groups, &account, "Put their rules into fewer groups", found);
+    let account = format!("additional_certificate_arns names {certificates} certificates");
+    let remedy = "Use certificates that cover several names";
+    CERTIFICATES.judge("additional_certificate_arns", certificates, &account, remedy, found);
+    let instances = count("instance_ids");
+    let targets = instances * Role::ALL.len();
+    let account = format!("{instances} instances are {targets} targets");
+    TARGETS.judge("instance_ids", targets, &account, "Name fewer", found);
 }
 
 /// Both endpoints' ports of a kind, `listener_port` or `target_port`; `None` when one of them is unknown.

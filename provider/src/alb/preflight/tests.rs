@@ -338,6 +338,47 @@ fn bad_access() -> Vec<Bad> {
             &["warning client_cidr_blocks: Nearly as many security group rules as AWS allows"],
             "25 sources on 2 ports make 50 ingress rules",
         ),
+        bad(
+            "more security groups than the quota has",
+            json!({
+                "security_group_ids": ["sg-1", "sg-2", "sg-3", "sg-4", "sg-5", "sg-6"],
+                "client_cidr_blocks": null,
+                "instance_cidr_blocks": null,
+            }),
+            |state| {
+                for n in 1..=6 {
+                    let group = state.security_groups["sg-hosts"].clone();
+                    state.security_groups.insert(format!("sg-{n}"), group);
+                }
+            },
+            &["warning security_group_ids: More security groups than AWS allows by default"],
+            "names 6 security groups, and the default quota is 5",
+        ),
+        bad(
+            "a group of the instances with little room",
+            json!({}),
+            |state| {
+                let group = state.security_groups.get_mut("sg-hosts").unwrap();
+                for n in 0..48 {
+                    let rule = rule((22, 22), "tcp", Peer::Cidr(format!("198.51.100.{n}/32")));
+                    group.rules.insert(format!("sgr-{n}"), (rule, Tags::new()));
+                }
+            },
+            &["warning instance_security_group_id: Nearly as many security group rules as AWS allows"],
+            "sg-hosts has 48 ingress rules of one address family and gets 2 more",
+        ),
+        bad(
+            "nearly as many certificates as the quota has",
+            json!({"additional_certificate_arns": (100..120).map(cert_arn).collect::<Vec<_>>()}),
+            |state| {
+                for arn in (100..120).map(cert_arn) {
+                    let info = state.certificates[&cert_arn(1)].clone();
+                    state.certificates.insert(arn, info);
+                }
+            },
+            &["warning additional_certificate_arns: Nearly as many certificates as AWS allows"],
+            "names 20 certificates, and the default quota is 25",
+        ),
     ]
 }
 

@@ -190,9 +190,29 @@ fn bad_names() -> Vec<Bad> {
     ]
 }
 
+fn bad_sources() -> Vec<Bad> {
+    let blocks = |count: u32| (0..count).map(|n| format!("198.51.100.{n}/32")).collect::<Vec<_>>();
+    vec![
+        bad(
+            json!({"client_cidr_blocks": blocks(25)}),
+            as_usual,
+            &["warning client_cidr_blocks: Nearly as many security group rules as AWS allows"],
+            "25 sources on 2 ports make 50 ingress rules",
+        ),
+        bad(
+            json!({"ssh_cidr_blocks": blocks(61)}),
+            as_usual,
+            &["warning ssh_cidr_blocks: More security group rules than AWS allows by default"],
+            "61 sources on one port make 61 ingress rules",
+        ),
+    ]
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_would_fail_is_said_where_it_stands() {
-    for (arguments, in_aws, expected, detail) in [bad_places(), bad_routes(), bad_names()].into_iter().flatten() {
+    for (arguments, in_aws, expected, detail) in
+        [bad_places(), bad_routes(), bad_names(), bad_sources()].into_iter().flatten()
+    {
         let aws = FakeAws::new();
         in_aws(&mut aws.state());
         let found = checked(&aws, &change(good(), &arguments), None).await.diagnostics;

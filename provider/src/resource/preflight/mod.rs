@@ -10,12 +10,14 @@
 //! | `network` | judges subnets and their routes |
 //! | `certificate` | judges certificates, the hostname that they must cover, and the security policy |
 //! | `dns` | judges the zone and the name of the alias record |
+//! | `quotas` | judges what is needed of AWS's quotas |
 
 pub(crate) mod certificate;
 pub(crate) mod change;
 pub(crate) mod dns;
 pub(crate) mod look_ups;
 pub(crate) mod network;
+pub(crate) mod quotas;
 
 use std::collections::BTreeSet;
 
