@@ -170,6 +170,7 @@ fn forgotten(bad: &Bad, seed: &Seed) -> Value {
         ("subnet-0b", &seed.public_subnet_ids[1]),
         ("i-0123456789abcdef0", &seed.instance_ids[0]),
         ("sg-0a", &seed.instance_security_group_id),
+        ("Z1D633PJN98FT9", &seed.zone_id),
         (certificate.as_deref().unwrap_or("no certificate"), &seed.certificate_arn),
     ];
     for (made_up, real) in exists {

@@ -5,7 +5,7 @@ pub(crate) const PREFIX: &str = "ELBSecurityPolicy-";
 
 /// The predefined ones, without their prefix (Application Load Balancers guide, "Security policies for your Application
 /// Load Balancer"). AWS adds to them.
-const KNOWN: [&str; 45] = [
+static KNOWN: [&str; 45] = [
     "2016-08",
     "FS-1-1-2019-08",
     "FS-1-2-2019-08",
