@@ -36,7 +36,7 @@ pub use local_aws::{Account, AwsError, Seed};
 pub use proxy::Proxy;
 pub use terraform::{Output, Workspace};
 pub use tools::{
-    Cli, Failure, Result, aws_provider, aws_provider_mirror, haproxy, platform, provider, released_provider,
+    Cli, Failure, Result, aws_provider, aws_provider_mirror, haproxy, platform, provider, python, released_provider,
     target_directory,
 };
 

@@ -120,7 +120,11 @@ pub fn target_directory(name: &str) -> Result<PathBuf> {
 }
 
 /// Python with the packages of `requirements.txt`, in a virtual environment that the first caller makes.
-pub(crate) fn python() -> Result<PathBuf> {
+///
+/// # Errors
+///
+/// When Python or a package is missing.
+pub fn python() -> Result<PathBuf> {
     let directory = local_aws_directory()?;
     let lock = File::create(directory.join("lock")).map_err(Failure::during("creating target/local-aws/lock"))?;
     // Other test processes wait here while one installs.

@@ -170,6 +170,7 @@ fn forgotten(bad: &Bad, seed: &Seed) -> Value {
         ("subnet-0b", &seed.public_subnet_ids[1]),
         ("i-0123456789abcdef0", &seed.instance_ids[0]),
         ("sg-0a", &seed.instance_security_group_id),
+        ("Z1D633PJN98FT9", &seed.zone_id),
         (certificate.as_deref().unwrap_or("no certificate"), &seed.certificate_arn),
     ];
     for (made_up, real) in exists {
@@ -234,6 +235,15 @@ impl Elsewhere {
         aws.call("ec2", "stop_instances", json!({ "InstanceIds": seed.instance_ids[1..] }));
         let taken = json!({ "Name": "taken", "Subnets": seed.public_subnet_ids[..2] });
         aws.call("elbv2", "create_load_balancer", taken);
+        let cname = json!({
+            "Name": format!("taken.{}", seed.hostname),
+            "Type": "CNAME",
+            "TTL": 60,
+            "ResourceRecords": [{ "Value": "example.org" }],
+        });
+        let batch = json!({ "Changes": [{ "Action": "CREATE", "ResourceRecordSet": cname }] });
+        let params = json!({ "HostedZoneId": seed.zone_id, "ChangeBatch": batch });
+        aws.call("route53", "change_resource_record_sets", params);
         Self {
             subnets: vec![subnet(&vpc, "10.1.0.0/24", "a"), subnet(&vpc, "10.1.1.0/24", "b")],
             security_group: stack::text(&aws.call("ec2", "create_security_group", group)["GroupId"]),
@@ -290,6 +300,15 @@ fn mistakes_in_the_network(seed: &Seed, elsewhere: &Elsewhere) -> Vec<Mistake> {
     ]
 }
 
+fn mistakes_in_dns(seed: &Seed) -> Vec<Mistake> {
+    let record = |name: &str| json!({ "dns_record": { "zone_id": seed.zone_id, "name": name } });
+    vec![
+        (json!({ "dns_record": { "zone_id": "Z0123456789" } }), "error: The hosted zone does not exist"),
+        (record("codestream.example.org"), "error: The DNS record is not in its hosted zone"),
+        (record(&format!("taken.{}", seed.hostname)), "error: The DNS record exists already"),
+    ]
+}
+
 fn mistakes_with_certificates(seed: &Seed, elsewhere: &Elsewhere) -> Vec<Mistake> {
     let certificate = &seed.certificate_arn;
     let id = certificate.rsplit('/').next().unwrap_or_default();
@@ -320,8 +339,12 @@ fn what_aws_would_refuse_is_found_at_plan_without_changing_anything() {
         let mut good: Value = stack::base_arguments(seed).into_iter().collect();
         good["certificate_arn"] = json!(seed.certificate_arn);
         good["hostname"] = json!(seed.hostname);
-        let mistakes =
-            [mistakes_in_the_network(seed, &elsewhere), mistakes_with_certificates(seed, &elsewhere)].concat();
+        let mistakes = [
+            mistakes_in_the_network(seed, &elsewhere),
+            mistakes_with_certificates(seed, &elsewhere),
+            mistakes_in_dns(seed),
+        ]
+        .concat();
         let spoilt = |change: &Value| Value::Object(with(good.clone(), change.as_object().unwrap_or(&Map::new())));
         let mut stacks: Map<String, Value> =
             mistakes.iter().enumerate().map(|(index, (change, _))| (row(index), spoilt(change))).collect();
@@ -337,6 +360,65 @@ fn what_aws_would_refuse_is_found_at_plan_without_changing_anything() {
             assert_eq!(found, [*expected], "{change}");
         }
         assert_eq!(said.get("codestream_alb.good"), None);
+        assert!(aws.proxy().mutating_calls().is_empty(), "{:?}", aws.proxy().mutating_calls());
+    });
+}
+
+#[test]
+fn what_aws_would_refuse_of_a_cluster_is_found_at_plan_without_changing_anything() {
+    with_each_cli(|aws, workspace| {
+        let seed = aws.seed();
+        Elsewhere::new(aws);
+        let (public, private) = (&seed.public_subnet_ids, &seed.private_subnet_id);
+        for id in public {
+            let params = json!({ "SubnetId": id, "MapPublicIpOnLaunch": { "Value": true } });
+            aws.call("ec2", "modify_subnet_attribute", params);
+        }
+        let zone = format!("{}b", seed.region);
+        let params = json!({ "VpcId": seed.vpc_id, "CidrBlock": "10.0.60.0/24", "AvailabilityZone": zone });
+        let shut = stack::text(&aws.call("ec2", "create_subnet", params)["Subnet"]["SubnetId"]);
+        let good = json!({
+            "name": "realtime",
+            "subnet_ids": public[..2],
+            "client_cidr_blocks": ["198.51.100.0/24"],
+            "certificate_arn": seed.certificate_arn,
+            "hostname": seed.hostname,
+        });
+        let abroad = seed.certificate_arn.replace(&seed.region, "eu-west-1");
+        let pending = format!("pending.{}", seed.hostname);
+        let mistakes: Vec<Mistake> = vec![
+            (json!({ "node_subnet_ids": [public[0], "subnet-0123456789abcdef0"] }), "error: Subnets do not exist"),
+            (json!({ "node_subnet_ids": public[1..] }), "error: Nodes where the load balancer is not"),
+            (json!({ "node_subnet_ids": [public[0], shut] }), "warning: Nodes have no way out"),
+            (
+                json!({ "subnet_ids": [private, public[1]], "node_subnet_ids": public[..2] }),
+                "error: Subnets without a route to the internet",
+            ),
+            (
+                json!({ "certificate_arn": seed.pending_certificate_arn, "hostname": pending }),
+                "error: The certificate is not issued",
+            ),
+            (json!({ "certificate_arn": abroad }), "error: The certificate is of another region"),
+            (json!({ "hostname": "other.example.org" }), "error: The certificate does not cover the hostname"),
+            (json!({ "dns_record": { "zone_id": "Z0123456789" } }), "error: The hosted zone does not exist"),
+            (json!({ "name": "taken" }), "error: The load balancer of taken exists already"),
+        ];
+        let spoilt = |change: &Value| Value::Object(with(good.clone(), change.as_object().unwrap_or(&Map::new())));
+        let mut clusters: Map<String, Value> =
+            mistakes.iter().enumerate().map(|(index, (change, _))| (row(index), spoilt(change))).collect();
+        clusters.insert("good".to_owned(), good.clone());
+        let clusters = json!({ "codestream_deepstream_cluster": clusters });
+        workspace.write("main.tf.json", &configuration(Map::new(), clusters));
+
+        let output = workspace.run(["plan", "-json"]);
+        assert_eq!(output.code, Some(1), "{}", output.stderr);
+        let said = said(&output);
+        for (index, (change, expected)) in mistakes.iter().enumerate() {
+            let found = said.get(&format!("codestream_deepstream_cluster.{}", row(index))).into_iter().flatten();
+            let found: Vec<String> = found.map(|(severity, summary, _)| format!("{severity}: {summary}")).collect();
+            assert_eq!(found, [*expected], "{change}");
+        }
+        assert_eq!(said.get("codestream_deepstream_cluster.good"), None);
         assert!(aws.proxy().mutating_calls().is_empty(), "{:?}", aws.proxy().mutating_calls());
     });
 }

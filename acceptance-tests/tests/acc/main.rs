@@ -4,6 +4,7 @@
 mod bad_input;
 mod call_counts;
 mod certificates;
+mod cloud_init;
 mod cluster;
 mod cluster_for_real;
 mod continuity;

@@ -87,6 +87,10 @@ fn live(aws: &Account, workspace: &Workspace) {
     workspace.write("main.tf", &guarded(aws, &changed));
     workspace.apply().expect_success();
 
+    let unheard_of = "ssl_policy = \"ELBSecurityPolicy-TLS14-2031-01\"";
+    workspace.write("main.tf", &guarded(aws, &format!("{instances}\n{unheard_of}")));
+    workspace.plan().expect_error("The TLS policy does not exist");
+
     let group = json!({ "GroupName": "own", "Description": "Somebody's own", "VpcId": seed.vpc_id });
     let group = aws.call("ec2", "create_security_group", group)["GroupId"].clone();
     let with_own_group =

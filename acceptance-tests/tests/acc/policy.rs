@@ -80,6 +80,9 @@ impl Stack {
 
 const HTTP: [(&str, &str); 3] = [("protocol", "\"HTTP\""), ("certificate_arn", "null"), ("hostname", "null")];
 
+const PREFIX_LIST: (&str, &str) = ("client_prefix_list_ids", "[\"pl-0a\"]");
+const OWN_GROUP: [(&str, &str); 2] = [("client_cidr_blocks", "null"), ("security_group_ids", "[\"sg-0a\"]")];
+
 /// Passing and failing ones for every rule.
 fn stacks(seed: &Seed) -> Vec<Stack> {
     let other = json!(seed.wildcard_certificate_arn).to_string();
@@ -104,6 +107,9 @@ fn stacks(seed: &Seed) -> Vec<Stack> {
             &["no_world_open_sources"],
         ),
         having("public", &[world], &[]).tagged("public", "\"true\""),
+        having("prefix_list", &[PREFIX_LIST], &["no_world_open_sources"]),
+        having("own_group", &OWN_GROUP, &["no_world_open_sources"]),
+        having("public_prefix_list", &[PREFIX_LIST], &[]).tagged("public", "\"true\""),
         having("unprotected", &[unprotected], &["deletion_protection_in_production"]),
         having("unprotected_staging", &[unprotected], &[]).tagged("environment", "\"staging\""),
         having("unlogged", &[("access_logs", "null")], &["access_logs"]),
@@ -155,10 +161,15 @@ fn configuration(seed: &Seed) -> String {
 /// What the Rego denies of a plan.
 #[track_caller]
 fn denied(plan: &Value) -> Broken {
+    denied_by(REGO, plan)
+}
+
+#[track_caller]
+fn denied_by(rego: &str, plan: &Value) -> Broken {
     let mut engine = Engine::new();
     // As in OPA, a call that fails leaves its rule undefined.
     engine.set_strict_builtin_errors(false);
-    engine.add_policy("codestream_alb.rego".to_owned(), REGO.to_owned()).expect("a policy");
+    engine.add_policy("codestream_alb.rego".to_owned(), rego.to_owned()).expect("a policy");
     engine.set_input_json(&plan.to_string()).expect("a plan");
     let denials = engine.eval_rule("data.codestream.alb.deny".to_owned()).expect("an answer");
     let denials: Value = serde_json::from_str(&denials.to_json_str().expect("JSON")).expect("JSON");
@@ -182,6 +193,34 @@ fn the_rego_denies_what_breaks_a_rule_and_nothing_else() {
         workspace.write("main.tf", &configuration(aws.seed()));
         workspace.plan().expect_changes();
         assert_eq!(denied(&workspace.planned()), broken(&stacks));
+    });
+}
+
+#[test]
+fn the_rego_takes_sources_that_were_reviewed_and_no_others() {
+    with_each_cli(|aws, workspace| {
+        let seed = aws.seed();
+        let stacks = [
+            having("reviewed_list", &[PREFIX_LIST], &[]),
+            having("reviewed_group", &OWN_GROUP, &[]),
+            having("another_list", &[("client_prefix_list_ids", "[\"pl-0a\", \"pl-0b\"]")], &["no_world_open_sources"]),
+            having(
+                "a_block_too",
+                &[PREFIX_LIST, ("client_cidr_blocks", "[\"0.0.0.0/0\"]")],
+                &["no_world_open_sources"],
+            ),
+        ];
+        let hcl: String = stacks.iter().map(|stack| stack.hcl(seed)).collect();
+        let region = json!(seed.region);
+        let main = format!(
+            "{REQUIRED}provider \"codestream\" {{\n  region = {region}\n  preflight = \"off\"\n}}\n{}{hcl}",
+            data("codestream", &seed.hostname)
+        );
+        workspace.write("main.tf", &main);
+        workspace.plan().expect_changes();
+        let reviewing = REGO.replace("reviewed_sources := set()", "reviewed_sources := {\"pl-0a\", \"sg-0a\"}");
+        assert_ne!(reviewing, REGO);
+        assert_eq!(denied_by(&reviewing, &workspace.planned()), broken(&stacks));
     });
 }
 
@@ -242,10 +281,13 @@ fn terraform_test_fails_for_what_breaks_a_rule_without_asking_aws() {
         let region = [("\"us-east-1\"\n", "\"eu-north-1\"\n")];
         let expiry = [("2100-01-01T00:00:00Z", "2020-01-01T00:00:00Z")];
         type Replaced<'a> = &'a [(&'a str, &'a str)];
-        let broken: [(&str, Value, Replaced<'_>); 10] = [
+        let own_group = json!({ "client_cidr_blocks": null, "security_group_ids": ["sg-0a"] });
+        let broken: [(&str, Value, Replaced<'_>); 12] = [
             ("tls_only", json!({ "protocol": "HTTP" }), &[]),
             ("strong_tls_policy", json!({ "ssl_policy": "ELBSecurityPolicy-2016-08" }), &[]),
             ("no_world_open_sources", json!({ "client_cidr_blocks": ["0.0.0.0/0"] }), &[]),
+            ("no_world_open_sources", json!({ "client_prefix_list_ids": ["pl-0a"] }), &[]),
+            ("no_world_open_sources", own_group.clone(), &[]),
             ("deletion_protection_in_production", json!({ "enable_deletion_protection": false }), &[]),
             ("access_logs", json!({ "log_bucket": null }), &[]),
             ("invalid_headers_dropped", json!({ "drop_invalid_header_fields": false }), &[]),
@@ -265,6 +307,8 @@ fn terraform_test_fails_for_what_breaks_a_rule_without_asking_aws() {
             "tags": tags,
         });
         run_terraform_test(workspace, &kept, &[]).expect_success();
+        let reviewed = [("reviewed_sources = []", "reviewed_sources = [\"sg-0a\"]")];
+        run_terraform_test(workspace, &own_group, &reviewed).expect_success();
         assert!(aws.proxy().calls().is_empty(), "{:?}", aws.proxy().calls());
     });
 }

@@ -34,6 +34,18 @@ variable "client_cidr_blocks" {
   default     = ["198.51.100.0/24"]
 }
 
+variable "client_prefix_list_ids" {
+  description = "Prefix lists with more addresses that may connect."
+  type        = set(string)
+  default     = null
+}
+
+variable "security_group_ids" {
+  description = "Security groups of your own, instead of client_cidr_blocks and client_prefix_list_ids."
+  type        = set(string)
+  default     = null
+}
+
 variable "enable_deletion_protection" {
   description = "Whether AWS refuses to delete the load balancer."
   type        = bool
@@ -80,6 +92,8 @@ resource "codestream_alb" "onprem" {
   ssl_policy                 = var.ssl_policy
   hostname                   = data.codestream_certificate.codestream.hostname
   client_cidr_blocks         = var.client_cidr_blocks
+  client_prefix_list_ids     = var.client_prefix_list_ids
+  security_group_ids         = var.security_group_ids
   enable_deletion_protection = var.enable_deletion_protection
   access_logs                = var.log_bucket == null ? null : { bucket = var.log_bucket }
   drop_invalid_header_fields = var.drop_invalid_header_fields

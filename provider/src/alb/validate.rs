@@ -8,9 +8,9 @@ use tfplugin::value::Value;
 
 use super::config::{Protocol, Role};
 use super::resolve::resolve;
-use super::schema::{DEFAULT_IDLE_TIMEOUT, DEFAULT_SSL_POLICY, DEFAULT_TIMEOUT, REDIRECT_PORT, schema};
+use super::schema::{DEFAULT_IDLE_TIMEOUT, DEFAULT_TIMEOUT, REDIRECT_PORT, schema};
 use crate::resource::config::timeouts;
-use crate::resource::rules::{self, CLIENTS, interval_over_timeout, is_absent, is_given, is_weak_policy, known, shown};
+use crate::resource::rules::{self, CLIENTS, interval_over_timeout, is_absent, is_given, known, shown};
 use crate::resource::tags;
 use crate::stack::ownership;
 
@@ -106,16 +106,8 @@ fn refuse_tls_arguments(config: &Value, found: &mut Diagnostics) {
 }
 
 fn ssl_policy(config: &Value, resolved: &Value, found: &mut Diagnostics) {
-    let Some(policy) = config.get("ssl_policy").as_str() else { return };
-    if is_weak_policy(policy) && Protocol::of(resolved.get("protocol")) == Some(Protocol::Https) {
-        found.warning_at(
-            Path::of("ssl_policy"),
-            "Weak TLS policy",
-            format!(
-                "ssl_policy is {policy:?}, which admits TLS 1.0 or 1.1, or weak ciphers. Remove ssl_policy to have \
-                 {DEFAULT_SSL_POLICY:?}, unless clients depend on it."
-            ),
-        );
+    if Protocol::of(resolved.get("protocol")) == Some(Protocol::Https) {
+        rules::ssl_policy(config, found);
     }
 }
 
@@ -372,30 +364,5 @@ mod tests {
     fn a_good_configuration_says_nothing() {
         assert_eq!(all_diagnostics(&configuration(&https())), Diagnostics::new());
         assert_eq!(all_diagnostics(&configuration(&http())), Diagnostics::new());
-    }
-
-    #[test]
-    fn policies_that_admit_old_tls_or_weak_ciphers_are_weak() {
-        for (name, weak) in [
-            ("ELBSecurityPolicy-2016-08", true),
-            ("ELBSecurityPolicy-2015-05", true),
-            ("ELBSecurityPolicy-TLS-1-0-2015-04", true),
-            ("ELBSecurityPolicy-TLS-1-1-2017-01", true),
-            ("ELBSecurityPolicy-FS-2018-06", true),
-            ("ELBSecurityPolicy-FS-1-1-2019-08", true),
-            ("ELBSecurityPolicy-TLS13-1-0-2021-06", true),
-            ("ELBSecurityPolicy-TLS13-1-1-2021-06", true),
-            ("ELBSecurityPolicy-TLS13-1-0-FIPS-2023-04", true),
-            ("ELBSecurityPolicy-TLS13-1-2-Ext1-2021-06", true),
-            ("ELBSecurityPolicy-TLS-1-2-Ext-2018-06", true),
-            ("ELBSecurityPolicy-TLS-1-2-2017-01", false),
-            ("ELBSecurityPolicy-FS-1-2-2019-08", false),
-            ("ELBSecurityPolicy-FS-1-2-Res-2020-10", false),
-            ("ELBSecurityPolicy-TLS13-1-2-2021-06", false),
-            ("ELBSecurityPolicy-TLS13-1-3-2021-06", false),
-            ("ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09", false),
-        ] {
-            assert_eq!(is_weak_policy(name), weak, "{name}");
-        }
     }
 }

@@ -371,6 +371,8 @@ pub(crate) struct SubnetInfo {
     pub free_addresses: i64,
     /// Whether it has an IPv6 block.
     pub has_ipv6: bool,
+    /// Whether instances get public IPv4 addresses in it.
+    pub gives_public_addresses: bool,
 }
 
 /// A route of a subnet's route table.
@@ -403,6 +405,11 @@ impl RouteTableInfo {
     /// Whether it has a route to an internet gateway.
     pub(crate) fn is_public(&self) -> bool {
         self.routes.iter().any(|route| route.target.starts_with("igw-"))
+    }
+
+    /// Whether it has a route to everywhere, whatever that leads through.
+    pub(crate) fn leads_out(&self) -> bool {
+        self.routes.iter().any(|route| route.destination == "0.0.0.0/0")
     }
 }
 
@@ -548,6 +555,8 @@ pub(crate) trait Aws: Send + Sync {
     async fn additional_certificates(&self, listener_arn: &str) -> Result<BTreeSet<String>>;
     /// `elasticloadbalancing:DescribeRules`, without the default one.
     async fn listener_rules(&self, listener_arn: &str) -> Result<Vec<ListenerRuleInfo>>;
+    /// `elasticloadbalancing:DescribeSSLPolicies`: whether Application Load Balancers have one of this name.
+    async fn has_ssl_policy(&self, name: &str) -> Result<bool>;
     /// `elasticloadbalancing:CreateListener`: its ARN.
     async fn create_listener(
         &self,
@@ -653,6 +662,10 @@ pub(crate) trait Aws: Send + Sync {
     /// `acm:ListCertificates`: the ARNs of all, with their names, of every status and key type.
     async fn certificates(&self) -> Result<Vec<CertificateInfo>>;
 
+    /// `route53:GetHostedZone`: its name, lower case, without the final dot.
+    async fn hosted_zone_name(&self, zone_id: &str) -> Result<Option<String>>;
+    /// `route53:ListResourceRecordSets`: the records of this name, by type.
+    async fn records(&self, zone_id: &str, name: &str) -> Result<BTreeMap<String, RecordInfo>>;
     /// `route53:ListResourceRecordSets`: the record of this name and type.
     async fn record(&self, zone_id: &str, name: &str, kind: &str) -> Result<Option<RecordInfo>>;
     /// `route53:ChangeResourceRecordSets`, all or none.

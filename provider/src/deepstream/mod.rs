@@ -28,6 +28,7 @@ mod user_data;
 mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use tfplugin::diagnostics::Diagnostics;
@@ -77,7 +78,7 @@ impl Composite for DeepstreamCluster {
         private: &Private,
         mode: Mode,
     ) -> Preflight {
-        preflight::check(aws, resolved, prior, private, mode).await
+        preflight::check(aws, resolved, prior, private, mode, SystemTime::now()).await
     }
 
     fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value, found: &Preflight) -> Value {

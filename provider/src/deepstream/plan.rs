@@ -18,7 +18,7 @@ pub(crate) fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value,
     let mut planned = resolved.clone();
     plan_balancer(&mut planned, prior, tags_all, found.vpc_id.as_deref());
     if planned.get("ami_id").is_null() {
-        planned.put("ami_id", image(&planned, prior, found));
+        planned.put("ami_id", image(&planned, prior));
     }
     for output in ["security_group_id", "node_security_group_id", "target_group_arn"] {
         planned.put(output, kept(prior, output));
@@ -32,14 +32,12 @@ pub(crate) fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value,
     settle_ready(planned, prior)
 }
 
-/// The image: the last one, unless it is for another architecture.
-fn image(planned: &Value, prior: Option<&Value>, found: &Preflight) -> Value {
+/// The image: the last one, unless it is for another architecture. The newest one is looked up at apply: between that
+/// and the plan AWS may publish another.
+fn image(planned: &Value, prior: Option<&Value>) -> Value {
     let instance_type = |state: &Value| state.get("instance_type").as_str().map(architecture);
     let last = prior.filter(|prior| instance_type(prior) == instance_type(planned));
-    match last.map(|prior| prior.get("ami_id")).filter(|id| !id.is_null()) {
-        Some(id) => id.clone(),
-        None => found.image_id.as_ref().map_or(Value::Unknown, Value::from),
-    }
+    last.map_or(Value::Unknown, |prior| kept(Some(prior), "ami_id"))
 }
 
 fn put_listeners(planned: &mut Value, prior: Option<&Value>) {

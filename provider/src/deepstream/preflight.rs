@@ -1,233 +1,189 @@
-//! What AWS says of a `codestream_deepstream_cluster` before anything is touched: its subnets, its certificate, whether
-//! its name is free, and which image is the newest.
-//!
-//! Every call only reads, and only for what a plan changes; what is not known yet is not checked.
+//! Plan-time checks of a `codestream_deepstream_cluster` against AWS, beside those that every resource has
+//! (`resource/preflight`): where its nodes are.
 
-use std::collections::{BTreeMap, BTreeSet};
+#[cfg(test)]
+mod tests;
 
-use futures_util::future::OptionFuture;
-use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
+use std::collections::BTreeSet;
+use std::future::ready;
+use std::time::SystemTime;
+
+use tfplugin::diagnostics::Diagnostics;
 use tfplugin::path::Path;
 use tfplugin::value::Value;
 
 use super::DeepstreamCluster;
-use super::image;
-use crate::aws::{Aws, AwsError, CertificateInfo, ErrorClass, LoadBalancerInfo, LoadBalancerKey, SubnetInfo};
-use crate::certificate::covers;
-use crate::diagnose;
+use crate::aws::{Aws, RouteTableInfo, SubnetInfo};
 use crate::resource::Preflight;
-use crate::resource::find::owner;
+use crate::resource::preflight::change::Change;
+use crate::resource::preflight::look_ups::Answers;
+use crate::resource::preflight::network::{self, FREE_ADDRESSES, common_vpc};
+use crate::resource::preflight::{certificate, dns, in_mode, judge_name, listed, quotas};
 use crate::resource::private::Private;
+use crate::resource::rules::CLIENTS;
 use crate::settings::Preflight as Mode;
-use crate::stack::NodeId;
-use crate::stack::observe::{Holder, Taken};
-use crate::stack::ownership::Claim;
 
-/// Checks a resolved configuration.
+/// The nodes that a subnet has beyond its share while one is replaced.
+const NEWCOMERS: i64 = 1;
+
+/// Checks a resolved configuration, in at most two rounds of look-ups.
 pub(crate) async fn check(
     aws: &dyn Aws,
     resolved: &Value,
     prior: Option<&Value>,
     private: &Private,
     mode: Mode,
+    now: SystemTime,
 ) -> Preflight {
+    if mode == Mode::Off {
+        return Preflight::default();
+    }
+    let change = Change::new(resolved, prior, private);
+    let mut answers = Answers::default();
+    let moves = change.touches(&["subnet_ids", "node_subnet_ids"]);
+    let subnet_ids = if moves || change.touches(&["ip_address_type"]) { places(&change) } else { BTreeSet::new() };
+    answers.first_round(aws, &change, &subnet_ids, ready(())).await;
+    answers.second_round(aws, &change, moves, ready(())).await;
+
     let mut found = Diagnostics::new();
-    let touched = |name: &str| prior.is_none_or(|prior| prior.get(name) != resolved.get(name));
-    let places = ["subnet_ids", "node_subnet_ids"].map(|name| strings(resolved.get(name)));
-    let all: BTreeSet<String> = places.iter().flatten().flatten().cloned().collect();
-    let with_subnets = (touched("subnet_ids") || touched("node_subnet_ids")) && !all.is_empty();
-    let name = resolved.get("name").as_str().filter(|_| prior.is_none());
-    let key = name.map(|name| LoadBalancerKey::Name(name.to_owned()));
-    // The state of a host name that is not given is the load balancer's own.
-    let named = !resolved.get("hostname").is_null();
-    let certificate =
-        resolved.get("certificate_arn").as_str().filter(|_| touched("certificate_arn") || named && touched("hostname"));
-    let instance_type = resolved.get("instance_type").as_str().filter(|_| needs_image(resolved, prior));
-
-    let (subnets, namesake, certificate, image) = tokio::join!(
-        OptionFuture::from(with_subnets.then(|| aws.subnets(&all))),
-        OptionFuture::from(key.as_ref().map(|key| aws.load_balancer(key))),
-        OptionFuture::from(certificate.map(|arn| aws.certificate(arn))),
-        OptionFuture::from(instance_type.map(|kind| image::newest(aws, kind))),
-    );
-    let subnets = taken("the subnets", subnets, &mut found);
-    let namesake = taken("whether the name is free", namesake, &mut found).flatten();
-    let certificate = taken("the certificate", certificate, &mut found);
-    let image_id = taken("which image is the newest", image, &mut found);
-    let mut vpc_id = None;
-    if let Some(subnets) = subnets {
-        vpc_id = judge_subnets(&places, &subnets, &mut found);
-    }
-    if let Some(namesake) = namesake.filter(|info| !private.objects.contains_key(&info.arn)) {
-        judge_name(aws, &namesake, private, &mut found).await;
-    }
-    if let Some(certificate) = certificate {
-        judge_certificate(resolved, certificate.as_ref(), &mut found);
-    }
-    let diagnostics = if mode == Mode::Warn { as_warnings(found) } else { found };
-    Preflight { vpc_id, image_id, diagnostics }
+    judge_name::<DeepstreamCluster>(&change, &answers, &mut found);
+    network::judge(&change, &answers, &mut found);
+    judge_nodes(&change, &answers, &mut found);
+    certificate::judge(&change, &answers, now, &mut found);
+    dns::judge::<DeepstreamCluster>(&change, &answers, &mut found);
+    judge_rules(&change, &mut found);
+    answers.report_failures(&mut found);
+    let vpc_id = answers.subnets.as_deref().and_then(common_vpc).map(str::to_owned);
+    Preflight { vpc_id, diagnostics: in_mode(mode, found) }
 }
 
-/// Whether nothing says which image to use.
-fn needs_image(resolved: &Value, prior: Option<&Value>) -> bool {
-    let kind = |state: &Value| state.get("instance_type").as_str().map(image::architecture);
-    let kept = prior.is_some_and(|prior| !prior.get("ami_id").is_null() && kind(prior) == kind(resolved));
-    resolved.get("ami_id").is_null() && !kept
+/// The subnets of the load balancer and of the nodes, as far as they are known.
+fn places(change: &Change<'_>) -> BTreeSet<String> {
+    ["subnet_ids", "node_subnet_ids"].iter().filter_map(|argument| change.set(argument)).flatten().collect()
 }
 
-/// The elements of a set; `None` when one of them is unknown.
-fn strings(value: &Value) -> Option<BTreeSet<String>> {
-    value.as_list()?.iter().map(|element| element.as_str().map(str::to_owned)).collect()
+/// Every client needs a rule for every listener, and whoever may log in one for SSH.
+fn judge_rules(change: &Change<'_>, found: &mut Diagnostics) {
+    let listeners = change.value("listeners");
+    let flag = |name: &str| listeners.get(name).as_bool();
+    if change.touches(&CLIENTS) || change.touches(&["listeners"]) {
+        let clients: Option<Vec<BTreeSet<String>>> = CLIENTS.iter().map(|argument| change.set(argument)).collect();
+        let (http, https, redirect) = (flag("http"), flag("https"), flag("redirect_http"));
+        if let (Some(clients), Some(http), Some(https), Some(redirect)) = (clients, http, https, redirect) {
+            let clients = clients.into_iter().flatten().collect();
+            let ports = usize::from(http || redirect) + usize::from(https);
+            quotas::judge_sources("client_cidr_blocks", &clients, ports, found);
+        }
+    }
+    if change.touches(&["ssh_cidr_blocks"]) {
+        quotas::judge_sources("ssh_cidr_blocks", &change.set("ssh_cidr_blocks").unwrap_or_default(), 1, found);
+    }
 }
 
-/// An answer, or a note of why there is none.
-fn taken<T>(about: &str, answer: Option<Result<T, AwsError>>, found: &mut Diagnostics) -> Option<T> {
-    let error = match answer? {
-        Ok(answer) => return Some(answer),
-        Err(error) => error,
+/// Judges where the nodes are, and whether they can get out.
+fn judge_nodes(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
+    let Some(all) = answers.subnets.as_deref() else { return };
+    if !change.touches(&["subnet_ids", "node_subnet_ids"]) {
+        return;
+    }
+    let [balancer, nodes] = ["subnet_ids", "node_subnet_ids"].map(|argument| network::named(change, argument, all));
+    if change.value("node_subnet_ids") != change.value("subnet_ids") {
+        network::judge_existence(change, "node_subnet_ids", all, found);
+        network::judge_zones(change, "node_subnet_ids", &nodes, found);
+        judge_zones_served(change, &balancer, &nodes, found);
+    }
+    judge_space(change, &balancer, &nodes, found);
+    if let Some(tables) = answers.route_tables.as_deref() {
+        judge_ways_out(change, &nodes, tables, found);
+    }
+}
+
+/// The load balancer must be where the nodes are. Of a subnet that was not found, the zone is not known.
+fn judge_zones_served(change: &Change<'_>, balancer: &[&SubnetInfo], nodes: &[&SubnetInfo], found: &mut Diagnostics) {
+    if change.set("subnet_ids").is_none_or(|ids| ids.len() != balancer.len()) {
+        return;
+    }
+    let zones = |subnets: &[&SubnetInfo]| {
+        subnets.iter().map(|subnet| subnet.availability_zone.clone()).collect::<BTreeSet<_>>()
     };
-    let text = error.to_string();
-    let text = text.trim_end_matches('.');
-    let summary = format!("Could not check {about}");
-    match (error.class(), error.code.as_str()) {
-        (_, "NoCredentials" | "NoRegion" | "ExpiredToken" | "InvalidClientTokenId" | "SignatureDoesNotMatch") => {
-            found.error(
-                summary,
-                format!(
-                    "{text}. Give the provider credentials that work and may read, and a region; or set \
-                     preflight = \"off\" in the provider block to plan without asking AWS."
-                ),
-            );
-        }
-        (ErrorClass::Denied, _) => found.warning(
-            summary,
-            format!("{text}. Allow the action {} for these credentials to have it checked.", error.operation),
-        ),
-        _ => found.warning(summary, format!("{text}. Plan again to have it checked.")),
-    }
-    None
-}
-
-/// Judges where the load balancer and the nodes are: their VPC, when it is one.
-fn judge_subnets(
-    places: &[Option<BTreeSet<String>>; 2],
-    subnets: &[SubnetInfo],
-    found: &mut Diagnostics,
-) -> Option<String> {
-    let by_id: BTreeMap<&str, &SubnetInfo> = subnets.iter().map(|subnet| (subnet.id.as_str(), subnet)).collect();
-    let mut zones: Vec<BTreeSet<&str>> = Vec::new();
-    for (argument, ids) in ["subnet_ids", "node_subnet_ids"].into_iter().zip(places) {
-        let ids: Vec<&String> = ids.iter().flatten().collect();
-        let missing: Vec<&str> =
-            ids.iter().filter(|id| !by_id.contains_key(id.as_str())).map(|id| id.as_str()).collect();
-        if !missing.is_empty() {
-            found.error_at(
-                Path::of(argument),
-                "Subnets do not exist",
-                format!(
-                    "There is no {} in this account and region. Correct {argument}, or the provider's region and \
-                     credentials.",
-                    missing.join(", ")
-                ),
-            );
-        }
-        let there: Vec<&&SubnetInfo> = ids.iter().filter_map(|id| by_id.get(id.as_str())).collect();
-        let distinct: BTreeSet<&str> = there.iter().map(|subnet| subnet.availability_zone.as_str()).collect();
-        if missing.is_empty() && !ids.is_empty() && (distinct.len() < 2 || distinct.len() < there.len()) {
-            let each: Vec<String> =
-                there.iter().map(|subnet| format!("{} in {}", subnet.id, subnet.availability_zone)).collect();
-            found.error_at(
-                Path::of(argument),
-                "Not one subnet in each of several availability zones",
-                format!(
-                    "{argument} is {}. Give at least two subnets, each in another availability zone.",
-                    each.join(", ")
-                ),
-            );
-        }
-        zones.push(distinct);
-    }
-    if let [balancer, nodes] = zones.as_slice()
-        && !balancer.is_empty()
-        && !nodes.is_subset(balancer)
-    {
+    let (served, used) = (zones(balancer), zones(nodes));
+    let unserved: Vec<&String> = used.difference(&served).collect();
+    if !unserved.is_empty() {
         found.error_at(
             Path::of("node_subnet_ids"),
             "Nodes where the load balancer is not",
             format!(
                 "The load balancer sends no traffic to nodes in {}, where it has no subnet. Add one to subnet_ids, or \
                  leave that zone out of node_subnet_ids.",
-                nodes.difference(balancer).copied().collect::<Vec<_>>().join(", ")
+                listed(unserved)
             ),
         );
     }
-    let vpcs: BTreeSet<&str> = subnets.iter().map(|subnet| subnet.vpc_id.as_str()).collect();
-    if vpcs.len() > 1 {
-        found.error_at(
-            Path::of("subnet_ids"),
-            "Subnets of several VPCs",
-            format!(
-                "The subnets are of {}. Give subnets of one VPC.",
-                vpcs.iter().copied().collect::<Vec<_>>().join(", ")
-            ),
-        );
-        return None;
-    }
-    vpcs.first().map(|id| (*id).to_owned())
 }
 
-/// The name of a cluster that is to be made must be free, but for what an interrupted create has left.
-async fn judge_name(aws: &dyn Aws, namesake: &LoadBalancerInfo, private: &Private, found: &mut Diagnostics) {
-    let asked = aws.tags(&[namesake.arn.clone()].into()).await;
-    let Some(tags) = taken("whose the load balancer of this name is", Some(asked), found) else { return };
-    let tags = tags.into_values().next().unwrap_or_default();
-    let owner = owner::<DeepstreamCluster>(&namesake.name, private.resource_id.clone());
-    let holder = match owner.claim(&tags, &BTreeSet::new()) {
-        Claim::Ours | Claim::Interrupted => return,
-        Claim::Finished => Holder::Finished,
-        Claim::Foreign => Holder::Stranger,
-    };
-    diagnose::taken(found, &NodeId::LoadBalancer, &Taken { id: namesake.arn.clone(), holder }, &namesake.name);
-}
-
-fn judge_certificate(resolved: &Value, certificate: Option<&CertificateInfo>, found: &mut Diagnostics) {
-    let path = || Path::of("certificate_arn");
-    let Some(info) = certificate else {
-        found.error_at(
-            path(),
-            "The certificate does not exist",
-            "ACM knows no such certificate in the provider's account and region. Correct certificate_arn, or the \
-             provider's region and credentials.",
-        );
+/// Subnets must have addresses for the nodes, beside the load balancer's where that is in them as well.
+fn judge_space(change: &Change<'_>, balancer: &[&SubnetInfo], nodes: &[&SubnetInfo], found: &mut Diagnostics) {
+    let subnets = change.set("node_subnet_ids").map_or(0, |ids| ids.len());
+    let (Some(count), Ok(subnets)) = (change.value("node_count").as_i64(), i64::try_from(subnets)) else { return };
+    if subnets == 0 {
         return;
-    };
-    if info.status != "ISSUED" {
-        found.error_at(
-            path(),
-            "The certificate is not issued",
-            format!("{} is {}. Plan again once it is issued, or give the ARN of another one.", info.arn, info.status),
-        );
     }
-    if let Some(hostname) = resolved.get("hostname").as_str()
-        && !covers(hostname, &info.domain_names)
-    {
-        found.error_at(
-            path(),
-            "The certificate does not cover the hostname",
-            format!(
-                "hostname is {hostname:?}, and {} covers {}. Set hostname to one of these names, or use a certificate \
-                 that covers it; a wildcard stands for one label.",
-                info.arn,
-                info.domain_names.join(", ")
-            ),
-        );
+    let share = (count + subnets - 1) / subnets + NEWCOMERS;
+    let added = change.added("node_subnet_ids");
+    for subnet in nodes.iter().filter(|subnet| added.contains(&subnet.id)) {
+        let shared = balancer.iter().any(|other| other.id == subnet.id);
+        let kept = if shared { FREE_ADDRESSES } else { 0 };
+        // That there is no room for the load balancer has been said.
+        if subnet.free_addresses < share + kept && subnet.free_addresses >= kept {
+            let beside = if shared { format!(", and {FREE_ADDRESSES} for the load balancer") } else { String::new() };
+            found.error_at(
+                Path::of("node_subnet_ids"),
+                "A subnet is nearly full",
+                format!(
+                    "{} has {} free addresses, and {share} are needed there for nodes, one of them while a node is \
+                     replaced{beside}. Free some, or choose another subnet of {}.",
+                    subnet.id, subnet.free_addresses, subnet.availability_zone
+                ),
+            );
+        }
     }
 }
 
-fn as_warnings(found: Diagnostics) -> Diagnostics {
-    let mut softened = Diagnostics::new();
-    for diagnostic in found {
-        softened.push(Diagnostic { severity: Severity::Warning, ..diagnostic });
+/// Nodes install deepstream when they boot, from npm and from the repositories of Amazon Linux. A mirror within the VPC
+/// would do, so this is no error.
+fn judge_ways_out(change: &Change<'_>, nodes: &[&SubnetInfo], tables: &[RouteTableInfo], found: &mut Diagnostics) {
+    let added = change.added("node_subnet_ids");
+    let is_shut =
+        |subnet: &&&SubnetInfo| RouteTableInfo::of(&subnet.id, tables).is_some_and(|table| !table.leads_out());
+    let shut = nodes.iter().filter(|subnet| added.contains(&subnet.id)).filter(is_shut);
+    let shut: Vec<&str> = shut.map(|subnet| subnet.id.as_str()).collect();
+    if !shut.is_empty() {
+        found.warning_at(
+            Path::of("node_subnet_ids"),
+            "Nodes have no way out",
+            format!(
+                "The route table of {} has no route for 0.0.0.0/0, and a node installs deepstream from npm when it boots. \
+                 Add such a route to a NAT gateway, or to an internet gateway where instances get public addresses; \
+                 unless there is a mirror within the VPC that ami_id or user_data_extra points npm and dnf to.",
+                listed(shut)
+            ),
+        );
     }
-    softened
+    let unaddressed = |subnet: &&&SubnetInfo| {
+        !subnet.gives_public_addresses && RouteTableInfo::of(&subnet.id, tables).is_some_and(RouteTableInfo::is_public)
+    };
+    let unaddressed = nodes.iter().filter(|subnet| added.contains(&subnet.id)).filter(unaddressed);
+    let unaddressed: Vec<&str> = unaddressed.map(|subnet| subnet.id.as_str()).collect();
+    if !unaddressed.is_empty() {
+        found.warning_at(
+            Path::of("node_subnet_ids"),
+            "Nodes get no public addresses",
+            format!(
+                "{} leads out through an internet gateway, and gives instances no public addresses, without which they \
+                 cannot use it: a node could not install deepstream when it boots. Let the subnet assign public IPv4 \
+                 addresses, or set node_subnet_ids to subnets behind a NAT gateway.",
+                listed(unaddressed)
+            ),
+        );
+    }
 }

@@ -11,9 +11,8 @@ use super::config::{Config, overrides};
 use super::resolve::resolve;
 use super::schema::{DEFAULT_TIMEOUT, PROBES, schema};
 use super::user_data::LIMIT;
-use crate::resource::arguments::DEFAULT_SSL_POLICY;
 use crate::resource::config::timeouts;
-use crate::resource::rules::{self, CLIENTS, interval_over_timeout, is_absent, is_given, is_weak_policy, shown};
+use crate::resource::rules::{self, CLIENTS, interval_over_timeout, is_absent, is_given, shown};
 use crate::resource::tags;
 use crate::stack::ownership;
 
@@ -30,13 +29,12 @@ const ENDPOINT_MARGIN: usize = 512;
 /// A rule: the configuration as given, the same with its defaults, and where to put what is found.
 type Rule = fn(&Value, &Value, &mut Diagnostics);
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 12] = [
     null_elements,
     subnets,
     clients,
     families,
     listeners,
-    ssl_policy,
     nodes,
     new_cache,
     auth_token,
@@ -58,6 +56,7 @@ pub(crate) fn validate(config: &Value) -> Diagnostics {
     rules::delay_over_timeout(&Path::of("deregistration_delay"), delay, &timeouts, &mut found);
     rules::stickiness(config.get("stickiness"), &Path::of("stickiness"), &mut found);
     rules::dns_record(config, &mut found);
+    rules::ssl_policy(config, &mut found);
     found.extend(tags::validate(config.get("tags"), &Path::of("tags"), OWN_TAGS));
     found
 }
@@ -152,18 +151,6 @@ fn listeners(config: &Value, resolved: &Value, found: &mut Diagnostics) {
         }
         _ => {}
     }
-}
-
-fn ssl_policy(config: &Value, _: &Value, found: &mut Diagnostics) {
-    let Some(policy) = config.get("ssl_policy").as_str().filter(|policy| is_weak_policy(policy)) else { return };
-    found.warning_at(
-        Path::of("ssl_policy"),
-        "Weak TLS policy",
-        format!(
-            "ssl_policy is {policy:?}, which admits TLS 1.0 or 1.1, or weak ciphers. Remove ssl_policy to have \
-             {DEFAULT_SSL_POLICY:?}, unless clients depend on it."
-        ),
-    );
 }
 
 fn nodes(_: &Value, resolved: &Value, found: &mut Diagnostics) {
@@ -397,6 +384,8 @@ mod tests {
             (json!({"idle_timeout": 30}), vec!["warning idle_timeout"]),
             (json!({"deregistration_delay": 3600}), vec!["warning deregistration_delay"]),
             (json!({"cache": {"engine_version": "7.0.4"}}), vec!["error cache.engine_version"]),
+            (json!({"certificate_arn": arn, "ssl_policy": "ELBSecurityPolicy-2016-08"}), vec!["warning ssl_policy"]),
+            (json!({"certificate_arn": arn, "ssl_policy": "ELBSecurityPolicy-TLS13"}), vec!["warning ssl_policy"]),
             (json!({"user_data_extra": "x".repeat(15_000)}), vec!["error user_data_extra"]),
             (json!({"deepstream_version": "latest"}), vec!["error deepstream_version"]),
         ] {

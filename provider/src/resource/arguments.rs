@@ -104,11 +104,14 @@ pub(crate) fn stickiness() -> Vec<Attribute> {
 
 pub(crate) fn dns_record() -> Attribute {
     let dns_record = vec![
-        Attribute::string("zone_id").required().check(forms::ZONE_ID).describe("Id of the Route 53 hosted zone."),
+        Attribute::string("zone_id")
+            .required()
+            .check(forms::ZONE_ID)
+            .describe("Id of the Route 53 hosted zone, which must be that of the name."),
         Attribute::string("name")
             .optional_computed()
             .check(forms::HOSTNAME)
-            .describe("Full name of the record. Defaults to `hostname`."),
+            .describe("Full name of the record, which nobody else may have a record of. Defaults to `hostname`."),
         Attribute::bool("evaluate_target_health")
             .default(false)
             .describe("Whether Route 53 takes the record out of its answers while no target is healthy."),

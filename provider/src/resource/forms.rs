@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 use tfplugin::schema::Check;
 
+use super::ssl_policies;
 use crate::duration::parse_go_duration;
 
 /// A load balancer's name (`CreateLoadBalancer`, parameter `Name`).
@@ -42,7 +43,9 @@ pub(crate) const CERTIFICATE_ARN: Check = Check::Form(
 /// The name of a predefined security policy. Which there are is AWS's to say (`DescribeSSLPolicies`).
 pub(crate) const SSL_POLICY: Check =
     Check::Form("must be the name of a security policy of Elastic Load Balancing, `ELBSecurityPolicy-...`", |value| {
-        judge(value, ssl_policy_fault, |text| format!("{SSL_POLICY_PREFIX}{}", text.trim()))
+        judge(value, ssl_policy_fault, |text| {
+            ssl_policies::meant(text.trim()).unwrap_or_else(|| format!("{}{}", ssl_policies::PREFIX, text.trim()))
+        })
     });
 /// An IPv4 block in canonical form.
 pub(crate) const IPV4_BLOCK: Check = Check::Form("must be a canonical IPv4 block, like `198.51.100.0/24`", |value| {
@@ -166,12 +169,8 @@ fn certificate_arn_fault(text: &str) -> Option<&'static str> {
     (!is_arn).then_some("it is no ARN of a certificate in ACM")
 }
 
-const SSL_POLICY_PREFIX: &str = "ELBSecurityPolicy-";
-
 fn ssl_policy_fault(text: &str) -> Option<&'static str> {
-    let rest = text.strip_prefix(SSL_POLICY_PREFIX).unwrap_or_default();
-    let is_policy = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    (!is_policy).then_some("it is no name of a security policy")
+    (!ssl_policies::is_name(text)).then_some("it is no name of a security policy")
 }
 
 fn block_fault(text: &str) -> Option<&'static str> {
@@ -353,6 +352,8 @@ mod tests {
             (HOSTNAME, "codestream.example.com.", Some("codestream.example.com")),
             (HOSTNAME, "*.example.com", None),
             (HOSTNAME, "192.0.2.1", None),
+            (SSL_POLICY, "TLS13-1-2-2021-06", Some("ELBSecurityPolicy-TLS13-1-2-2021-06")),
+            (SSL_POLICY, "ELBSecurityPolicy_TLS13-1-2-2021-06", None),
             (ZONE_ID, "/hostedzone/Z1D633PJN98FT9", Some("Z1D633PJN98FT9")),
             (PATH, "no-auth/status", Some("/no-auth/status")),
             (PATH, "https://codestream.example.com/no-auth/status", Some("/no-auth/status")),

@@ -5,11 +5,13 @@
 //! | `managed` | reading, planning, applying and importing: what Terraform asks for |
 //! | `apply` | creating, changing and deleting |
 //! | `find`, `take_over` | looking for what is there, and what an import or a `moved` block takes over |
+//! | `preflight` | the plan-time checks against AWS that all resources have |
 //! | `outputs` | the parts of planned states and of states that all resources have |
 //! | `topology` | what a graph opens and where it leads, as an output |
 //! | `names` | names that fit what AWS allows |
 //! | `private` | what is kept beside the state |
 //! | `arguments`, `config` | parts of schemas and of configurations |
+//! | `ssl_policies` | the security policies that AWS has |
 //! | `forms`, `tags`, `rules` | what strings, tags, and arguments together must look like |
 
 mod apply;
@@ -20,10 +22,12 @@ pub(crate) mod forms;
 mod managed;
 pub(crate) mod names;
 pub(crate) mod outputs;
+pub(crate) mod preflight;
 pub(crate) mod private;
 pub(crate) mod rules;
 #[cfg(test)]
 pub(crate) mod samples;
+pub(crate) mod ssl_policies;
 pub(crate) mod tags;
 mod take_over;
 #[cfg(test)]
@@ -72,8 +76,6 @@ pub(crate) struct Common {
 pub(crate) struct Preflight {
     /// The VPC of the subnets, when they were looked up and have one in common.
     pub(crate) vpc_id: Option<String>,
-    /// The newest image, when it was looked up.
-    pub(crate) image_id: Option<String>,
     /// What would go wrong. With [`Mode::Warn`] none of it is an error.
     pub(crate) diagnostics: Diagnostics,
 }

@@ -9,8 +9,9 @@ use tfplugin::path::Path;
 use tfplugin::schema::{Kind, Mode, Schema, Type};
 use tfplugin::value::Value;
 
-use super::arguments::{DEREGISTRATION_DELAYS, INTERVALS, PROBE_TIMEOUTS};
+use super::arguments::{DEFAULT_SSL_POLICY, DEREGISTRATION_DELAYS, INTERVALS, PROBE_TIMEOUTS};
 use super::config::Timeouts;
+use super::ssl_policies;
 
 /// The arguments that say who may connect.
 pub(crate) const CLIENTS: [&str; 3] = ["client_cidr_blocks", "client_ipv6_cidr_blocks", "client_prefix_list_ids"];
@@ -61,12 +62,30 @@ pub(crate) fn null_elements(schema: &Schema, config: &Value, found: &mut Diagnos
     }
 }
 
-/// Whether a policy admits TLS 1.0 or 1.1, or ciphers without forward secrecy (`Ext`). The names are those of
-/// `DescribeSSLPolicies`; one that starts with a year is older than TLS 1.2 as the minimum.
-pub(crate) fn is_weak_policy(name: &str) -> bool {
-    let bare = name.strip_prefix("ELBSecurityPolicy-").unwrap_or(name);
-    let admits_old_tls = ["20", "TLS-1-0", "TLS-1-1", "TLS13-1-0", "TLS13-1-1", "FS-2018", "FS-1-1"];
-    admits_old_tls.iter().any(|prefix| bare.starts_with(prefix)) || bare.contains("-Ext")
+/// Warns of a security policy that is weak, and of one that may not exist.
+pub(crate) fn ssl_policy(config: &Value, found: &mut Diagnostics) {
+    let Some(policy) = config.get("ssl_policy").as_str().filter(|policy| ssl_policies::is_name(policy)) else { return };
+    if !ssl_policies::is_known(policy) {
+        let meant = ssl_policies::meant(policy).map(|meant| format!("Was {meant:?} meant? ")).unwrap_or_default();
+        found.warning_at(
+            Path::of("ssl_policy"),
+            "Unknown TLS policy",
+            format!(
+                "ssl_policy is {policy:?}, which this version of the provider does not know. {meant}AWS is asked at plan \
+                 whether it has such a policy, unless preflight is \"off\"."
+            ),
+        );
+    }
+    if ssl_policies::is_weak(policy) {
+        found.warning_at(
+            Path::of("ssl_policy"),
+            "Weak TLS policy",
+            format!(
+                "ssl_policy is {policy:?}, which admits TLS 1.0 or 1.1, or weak ciphers. Remove ssl_policy to have \
+                 {DEFAULT_SSL_POLICY:?}, unless clients depend on it."
+            ),
+        );
+    }
 }
 
 /// `origin` says where an argument that is not given has its value from.

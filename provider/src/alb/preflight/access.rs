@@ -6,30 +6,28 @@ use ipnet::IpNet;
 use tfplugin::diagnostics::Diagnostics;
 use tfplugin::path::Path;
 
-use super::change::Change;
-use super::listed;
-use super::look_ups::Answers;
+use super::look_ups::Hosts;
+use super::{ports, touches_ports};
 use crate::alb::schema::REDIRECT_PORT;
 use crate::aws::{Direction, InstanceInfo, Peer, RuleSettings, SecurityGroupInfo, VpcInfo};
-
-/// The default quota of rules in a security group for one direction and one address family (VPC guide, "Amazon VPC
-/// quotas").
-const RULES_QUOTA: usize = 60;
-/// How many rules are worth a warning.
-const MANY_RULES: usize = 50;
+use crate::resource::preflight::change::Change;
+use crate::resource::preflight::listed;
+use crate::resource::preflight::look_ups::Answers;
+use crate::resource::preflight::quotas::{self, RULES};
 
 const SOURCES: [&str; 4] =
     ["client_cidr_blocks", "client_ipv6_cidr_blocks", "client_prefix_list_ids", "instance_cidr_blocks"];
 
-pub(super) fn judge(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
+pub(super) fn judge(change: &Change<'_>, answers: &Answers, hosts: &Hosts, found: &mut Diagnostics) {
     judge_rule_count(change, found);
-    let Some(groups) = &answers.security_groups else { return };
+    let Some(groups) = &hosts.security_groups else { return };
     let vpc_id = answers.vpc_id(change);
     judge_groups("security_group_ids", &change.added("security_group_ids"), groups, vpc_id.as_deref(), found);
     let argument = "instance_security_group_id";
     let managed = change.text(argument).filter(|_| change.touches(&[argument])).map(str::to_owned);
     judge_groups(argument, &managed.into_iter().collect(), groups, vpc_id.as_deref(), found);
-    if let (Some(instances), Some(vpc)) = (&answers.instances, &answers.vpc) {
+    judge_room(change, groups, found);
+    if let (Some(instances), Some(vpc)) = (&hosts.instances, &hosts.vpc) {
         judge_walls(change, instances, groups, vpc, found);
     }
 }
@@ -70,10 +68,10 @@ fn judge_groups(
 /// own: the provider keeps none there. Nothing when that has not changed, or what decides it is not known.
 pub(super) fn walls(change: &Change<'_>, instances: &[InstanceInfo]) -> BTreeMap<BTreeSet<String>, Vec<String>> {
     let touched = change.touches(&["instance_ids", "security_group_ids", "instance_security_group_id"])
-        || change.touches_ports("target_port");
+        || touches_ports(change, "target_port");
     let known = change.set("security_group_ids").is_some()
         && !change.value("instance_security_group_id").is_unknown()
-        && change.ports("target_port").is_some();
+        && ports(change, "target_port").is_some();
     let mut walls: BTreeMap<BTreeSet<String>, Vec<String>> = BTreeMap::new();
     if touched && known {
         let managed = change.text("instance_security_group_id");
@@ -99,7 +97,7 @@ fn judge_walls(
     let source = own.first().cloned().unwrap_or_else(|| listed(&vpc.cidr_blocks));
     for (wall, behind) in walls(change, instances) {
         let rules = || groups.iter().filter(|group| wall.contains(&group.id)).flat_map(|group| &group.rules);
-        let shut = change.ports("target_port").unwrap_or_default();
+        let shut = ports(change, "target_port").unwrap_or_default();
         let shut = shut.into_iter().filter(|port| !rules().any(|rule| lets_in(rule, *port, vpc, &own)));
         let missing: Vec<String> = shut.map(|port| format!("tcp {port} from {source}")).collect();
         let Some(group) = wall.first().filter(|_| !missing.is_empty()) else { continue };
@@ -139,35 +137,31 @@ fn overlap(one: &str, other: &str) -> bool {
 /// Every source needs a rule for every listener.
 fn judge_rule_count(change: &Change<'_>, found: &mut Diagnostics) {
     let touched =
-        change.touches(&SOURCES) || change.touches(&["redirect_http"]) || change.touches_ports("listener_port");
+        change.touches(&SOURCES) || change.touches(&["redirect_http"]) || touches_ports(change, "listener_port");
     if !touched || !change.value("security_group_ids").is_null() {
         return;
     }
     let sources: Option<Vec<BTreeSet<String>>> = SOURCES.iter().map(|argument| change.set(argument)).collect();
-    let (Some(sources), Some(mut ports)) = (sources, change.ports("listener_port")) else { return };
+    let (Some(sources), Some(mut ports)) = (sources, ports(change, "listener_port")) else { return };
     if change.value("redirect_http").as_bool() == Some(true) {
         ports.insert(i64::from(REDIRECT_PORT));
     }
     let sources: BTreeSet<String> = sources.into_iter().flatten().collect();
-    let (lists, blocks): (Vec<&String>, Vec<&String>) = sources.iter().partition(|source| source.starts_with("pl-"));
-    let (ipv6, ipv4): (Vec<&String>, Vec<&String>) = blocks.into_iter().partition(|block| block.contains(':'));
-    let most = ipv4.len().max(ipv6.len()) + lists.len();
-    let count = most * ports.len();
-    if count >= MANY_RULES {
-        let lists = if lists.is_empty() {
-            ""
-        } else {
-            " A prefix list, here counted as one, counts as its maximum of entries."
-        };
-        found.warning_at(
-            Path::of("client_cidr_blocks"),
-            "Nearly as many security group rules as AWS allows",
-            format!(
-                "{most} sources on {} ports make {count} ingress rules of one address family, and the default quota is \
-                 {RULES_QUOTA} in a security group.{lists} Merge neighbouring blocks, or ask for more under Service \
-                 Quotas.",
-                ports.len()
-            ),
-        );
-    }
+    quotas::judge_sources("client_cidr_blocks", &sources, ports.len(), found);
+}
+
+/// The rules that are kept in the instances' security group must fit beside its others.
+fn judge_room(change: &Change<'_>, groups: &[SecurityGroupInfo], found: &mut Diagnostics) {
+    let argument = "instance_security_group_id";
+    let group = change.text(argument).filter(|_| change.touches(&[argument]));
+    let group = group.and_then(|id| groups.iter().find(|group| group.id == id));
+    let (Some(group), Some(ports)) = (group, ports(change, "target_port")) else { return };
+    let ingress = group.rules.iter().filter(|rule| rule.direction == Direction::Ingress);
+    let there = quotas::of_one_family(ingress.map(|rule| rule.peer.to_string()));
+    let account = format!(
+        "{} has {there} ingress rules of one address family and gets {} more from the provider",
+        group.id,
+        ports.len()
+    );
+    RULES.judge(argument, there + ports.len(), &account, "Remove rules that are not needed", found);
 }

@@ -1,19 +1,12 @@
-//! Plan-time checks of a `codestream_alb` against AWS: what an apply would run into, found before it touches
-//! anything.
-//!
-//! Every call only reads, and only for what a plan changes; what is not known yet is not checked.
+//! Plan-time checks of a `codestream_alb` against AWS, beside those that every resource has (`resource/preflight`).
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `change` | what a plan changes, as far as it is known |
-//! | `look_ups` | the questions to AWS, its answers, and what an answer that did not come means |
-//! | `network` | judges subnets, their routes, and instances |
-//! | `certificate` | judges certificates, and the hostname that they must cover |
+//! | `look_ups` | the questions to AWS, and its answers |
+//! | `network` | judges where the load balancer and its instances are |
 //! | `access` | judges security groups |
 
 mod access;
-mod certificate;
-mod change;
 mod look_ups;
 mod network;
 #[cfg(test)]
@@ -22,20 +15,18 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
+use tfplugin::diagnostics::Diagnostics;
 use tfplugin::value::Value;
 
 use super::CodestreamAlb;
+use super::config::Role;
 use crate::aws::Aws;
-use crate::diagnose;
-use crate::resource::find::owner;
+use crate::resource::preflight::change::Change;
+use crate::resource::preflight::network::common_vpc;
+use crate::resource::preflight::quotas::{CERTIFICATES, GROUPS, TARGETS};
+use crate::resource::preflight::{certificate, dns, in_mode, judge_name};
 use crate::resource::private::Private;
 use crate::settings::Preflight as Mode;
-use crate::stack::NodeId;
-use crate::stack::observe::{Holder, Taken};
-use crate::stack::ownership::Claim;
-use change::Change;
-use look_ups::Answers;
 
 pub(crate) use crate::resource::Preflight;
 
@@ -53,40 +44,40 @@ pub(crate) async fn check(
         return Preflight::default();
     }
     let change = Change::new(resolved, prior, private);
-    let answers = look_ups::ask(aws, &change).await;
+    let (answers, hosts) = look_ups::ask(aws, &change).await;
     let mut found = Diagnostics::new();
-    judge_name(&change, &answers, &mut found);
-    network::judge(&change, &answers, &mut found);
+    judge_name::<CodestreamAlb>(&change, &answers, &mut found);
+    network::judge(&change, &answers, &hosts, &mut found);
     certificate::judge(&change, &answers, now, &mut found);
-    access::judge(&change, &answers, &mut found);
+    dns::judge::<CodestreamAlb>(&change, &answers, &mut found);
+    access::judge(&change, &answers, &hosts, &mut found);
+    judge_quotas(&change, &mut found);
     answers.report_failures(&mut found);
-    let vpc_id = answers.subnets.as_deref().and_then(network::common_vpc).map(str::to_owned);
-    let diagnostics = if mode == Mode::Warn { as_warnings(found) } else { found };
-    Preflight { vpc_id, diagnostics, ..Preflight::default() }
+    let vpc_id = answers.subnets.as_deref().and_then(common_vpc).map(str::to_owned);
+    Preflight { vpc_id, diagnostics: in_mode(mode, found) }
 }
 
-fn as_warnings(found: Diagnostics) -> Diagnostics {
-    let mut softened = Diagnostics::new();
-    for diagnostic in found {
-        softened.push(Diagnostic { severity: Severity::Warning, ..diagnostic });
-    }
-    softened
+/// What a change needs of AWS's quotas, beside the rules of security groups.
+fn judge_quotas(change: &Change<'_>, found: &mut Diagnostics) {
+    let count = |argument| change.set(argument).filter(|_| change.touches(&[argument])).map_or(0, |set| set.len());
+    let (groups, certificates) = (count("security_group_ids"), count("additional_certificate_arns"));
+    let account = format!("security_group_ids names {groups} security groups");
+    GROUPS.judge("security_group_ids", groups, &account, "Put their rules into fewer groups", found);
+    let account = format!("additional_certificate_arns names {certificates} certificates");
+    let remedy = "Use certificates that cover several names";
+    CERTIFICATES.judge("additional_certificate_arns", certificates, &account, remedy, found);
+    let instances = count("instance_ids");
+    let targets = instances * Role::ALL.len();
+    let account = format!("{instances} instances are {targets} targets");
+    TARGETS.judge("instance_ids", targets, &account, "Name fewer", found);
 }
 
-/// The name of a load balancer that is to be made must be free, but for what an interrupted create has left.
-fn judge_name(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
-    let (Some(namesake), Some(tags)) = (&answers.namesake, &answers.namesake_tags) else { return };
-    let owner = owner::<CodestreamAlb>(&namesake.name, change.private.resource_id.clone());
-    let holder = match owner.claim(tags, &BTreeSet::new()) {
-        Claim::Ours | Claim::Interrupted => return,
-        Claim::Finished => Holder::Finished,
-        Claim::Foreign => Holder::Stranger,
-    };
-    diagnose::taken(found, &NodeId::LoadBalancer, &Taken { id: namesake.arn.clone(), holder }, &namesake.name);
+/// Both endpoints' ports of a kind, `listener_port` or `target_port`; `None` when one of them is unknown.
+fn ports(change: &Change<'_>, kind: &str) -> Option<BTreeSet<i64>> {
+    Role::ALL.iter().map(|role| change.value(role.name()).get(kind).as_i64()).collect()
 }
 
-/// Several things, for a message.
-fn listed<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
-    let items: Vec<T> = items.into_iter().collect();
-    items.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", ")
+/// Whether a port of a kind is new or changed.
+fn touches_ports(change: &Change<'_>, kind: &str) -> bool {
+    Role::ALL.iter().any(|role| change.touches_within(role.name(), kind))
 }

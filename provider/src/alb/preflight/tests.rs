@@ -1,20 +1,23 @@
 //! The checks as a whole, on an AWS in memory: what each says about what, and what it asks for that.
 
+mod mistakes;
+
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value as Json, json};
-use tfplugin::diagnostics::{Diagnostics, Severity};
 use tfplugin::value::Value;
 
 use super::{Mode, Preflight, check};
 use crate::alb::CodestreamAlb;
 use crate::alb::resolve::resolve;
 use crate::alb::samples::{UNKNOWN_VALUE, change, configuration, https};
-use crate::aws::fake::{FakeAws, Fault, State, cert_arn, pending_cert_arn};
-use crate::aws::{Aws, AwsError, Direction, NewLoadBalancer, Peer, RuleSettings, Tags};
+use crate::aws::fake::{FakeAws, Fault, cert_arn};
+use crate::aws::{Aws, AwsError, Direction, NewLoadBalancer, Peer, RecordInfo, RuleSettings, Tags};
 use crate::resource::find::owner;
-use crate::resource::private::Private;
+use crate::resource::private::{KeptRecord, Private};
+use crate::resource::testing::{details, said};
+use mistakes::{alias, record_of, with_certificate};
 
 /// In January 2027; the certificates of the fake end in 2100.
 const NOW: u64 = 1_800_000_000;
@@ -55,288 +58,15 @@ async fn checked_in(mode: Mode, aws: &FakeAws, json: &Json, prior: Option<&Value
     check(aws, &resolved(json), prior, private, mode, now).await
 }
 
-/// Severity, path and summary of each diagnostic.
-fn said(found: &Diagnostics) -> Vec<String> {
-    let word = |severity| if severity == Severity::Error { "error" } else { "warning" };
-    let each = found.iter().map(|it| format!("{} {}: {}", word(it.severity), it.path, it.summary));
-    each.collect()
-}
-
-fn details(found: &Diagnostics) -> String {
-    found.iter().map(|diagnostic| diagnostic.detail.as_str()).collect::<Vec<_>>().join("\n")
-}
-
 fn operations(aws: &FakeAws) -> Vec<&'static str> {
     let mut operations: Vec<_> = aws.calls().iter().map(|call| call.operation).collect();
     operations.sort_unstable();
     operations
 }
 
-/// A configuration that differs from the good one, in an AWS that differs from the usual one, and what is said; of the
-/// details, only a part that must be there.
-struct Bad {
-    case: &'static str,
-    arguments: Json,
-    in_aws: fn(&mut State),
-    said: &'static [&'static str],
-    detail: &'static str,
-}
-
-fn bad(
-    case: &'static str,
-    arguments: Json,
-    in_aws: fn(&mut State),
-    said: &'static [&'static str],
-    detail: &'static str,
-) -> Bad {
-    Bad { case, arguments, in_aws, said, detail }
-}
-
-fn as_usual(_: &mut State) {}
-
-fn with_certificate(state: &mut State, spoil: impl FnOnce(&mut crate::aws::CertificateInfo)) {
-    spoil(state.certificates.get_mut(&cert_arn(1)).unwrap());
-}
-
-fn bad_subnets() -> Vec<Bad> {
-    vec![
-        bad(
-            "subnets that do not exist",
-            json!({"subnet_ids": ["subnet-a", "subnet-b", "subnet-none"]}),
-            as_usual,
-            &["error subnet_ids: Subnets do not exist"],
-            "There is no subnet-none in",
-        ),
-        bad(
-            "two subnets of one zone",
-            json!({"subnet_ids": ["subnet-a", "subnet-b", "subnet-private"], "scheme": "internal"}),
-            as_usual,
-            &["error subnet_ids: Two subnets in one availability zone"],
-            "subnet-a, subnet-private are all in us-east-1a",
-        ),
-        bad(
-            "subnets of two VPCs",
-            json!({}),
-            |state| state.subnets.get_mut("subnet-b").unwrap().vpc_id = "vpc-2".to_owned(),
-            &["error subnet_ids: Subnets of different VPCs"],
-            "subnet-a of vpc-1 and subnet-b of vpc-2",
-        ),
-        bad(
-            "a VPC that is not the subnets' one",
-            json!({"vpc_id": "vpc-2"}),
-            as_usual,
-            &["error vpc_id: The subnets are of another VPC"],
-            "the subnets are of vpc-1",
-        ),
-        bad(
-            "a subnet with too few addresses",
-            json!({}),
-            |state| state.subnets.get_mut("subnet-a").unwrap().free_addresses = 7,
-            &["error subnet_ids: A subnet is nearly full"],
-            "subnet-a has 7 free addresses",
-        ),
-        bad(
-            "a private subnet, by the main route table, for a public load balancer",
-            json!({"subnet_ids": ["subnet-private", "subnet-b"]}),
-            as_usual,
-            &["error subnet_ids: Subnets without a route to the internet"],
-            "the route table of subnet-private has",
-        ),
-        bad(
-            "dualstack in subnets without IPv6",
-            json!({"ip_address_type": "dualstack"}),
-            |state| state.subnets.get_mut("subnet-b").unwrap().has_ipv6 = true,
-            &["error ip_address_type: Subnets have no IPv6 addresses"],
-            "subnet-a has no IPv6 block",
-        ),
-    ]
-}
-
-fn bad_instances() -> Vec<Bad> {
-    vec![
-        bad(
-            "an instance that does not exist",
-            json!({"instance_ids": ["i-1", "i-none"]}),
-            as_usual,
-            &["error instance_ids: Instances do not exist"],
-            "There is no i-none in",
-        ),
-        bad(
-            "an instance that does not run",
-            json!({}),
-            |state| state.instances.get_mut("i-1").unwrap().state = "stopped".to_owned(),
-            &["error instance_ids: An instance does not run"],
-            "i-1 is stopped",
-        ),
-        bad(
-            "an instance that does not run yet",
-            json!({}),
-            |state| state.instances.get_mut("i-1").unwrap().state = "pending".to_owned(),
-            &["warning instance_ids: An instance is still starting"],
-            "i-1 is pending",
-        ),
-        bad(
-            "an instance of another VPC",
-            json!({}),
-            |state| state.instances.get_mut("i-1").unwrap().vpc_id = "vpc-2".to_owned(),
-            &["error instance_ids: An instance is in another VPC"],
-            "i-1 is in vpc-2, and the load balancer is in vpc-1",
-        ),
-        bad(
-            "an instance of a zone without a subnet",
-            json!({"instance_ids": ["i-3"]}),
-            as_usual,
-            &["error subnet_ids: The load balancer does not serve an instance's availability zone"],
-            "Add a subnet of us-east-1c",
-        ),
-    ]
-}
-
-fn bad_certificates() -> Vec<Bad> {
-    vec![
-        bad(
-            "a certificate of another region",
-            json!({"certificate_arn": "arn:aws:acm:eu-west-1:123456789012:certificate/1"}),
-            as_usual,
-            &["error certificate_arn: The certificate is of another region"],
-            "is of eu-west-1, and the load balancer is in us-east-1",
-        ),
-        bad(
-            "a certificate that does not exist",
-            json!({"certificate_arn": cert_arn(8)}),
-            as_usual,
-            &["error certificate_arn: The certificate does not exist"],
-            "certificate/00000000-0000-0000-0000-000000000008",
-        ),
-        bad(
-            "an additional certificate that does not exist",
-            json!({"additional_certificate_arns": [cert_arn(2), cert_arn(8)]}),
-            as_usual,
-            &["error additional_certificate_arns: The certificate does not exist"],
-            "Correct additional_certificate_arns",
-        ),
-        bad(
-            "a certificate that waits for its validation",
-            json!({"certificate_arn": pending_cert_arn()}),
-            as_usual,
-            &["error certificate_arn: The certificate is not issued"],
-            "\n- _v.codestream.example.com CNAME _w.acm-validations.aws",
-        ),
-        bad(
-            "a certificate that was not issued",
-            json!({}),
-            |state| {
-                with_certificate(state, |info| {
-                    info.status = "FAILED".to_owned();
-                    info.failure_reason = Some("CAA_ERROR".to_owned());
-                });
-            },
-            &["error certificate_arn: The certificate is not issued"],
-            "is FAILED (CAA_ERROR). Request another",
-        ),
-        bad(
-            "a certificate that has expired",
-            json!({}),
-            |state| with_certificate(state, |info| info.not_after = Some(1_799_999_999)),
-            &["error certificate_arn: The certificate has expired"],
-            "has expired on 2027-01-15T07:59:59Z",
-        ),
-        bad(
-            "a certificate that expires in less than 30 days",
-            json!({}),
-            |state| with_certificate(state, |info| info.not_after = Some(1_800_000_000 + 30 * 86_400 - 1)),
-            &["warning certificate_arn: The certificate expires soon"],
-            "expires in 29 days",
-        ),
-        bad(
-            "a certificate with a key of an unsupported type",
-            json!({}),
-            |state| with_certificate(state, |info| info.key_algorithm = "ED25519".to_owned()),
-            &["error certificate_arn: A load balancer cannot use the certificate's key"],
-            "of type ED25519. Use a certificate with one of RSA_1024",
-        ),
-    ]
-}
-
-fn bad_hostnames() -> Vec<Bad> {
-    vec![
-        bad(
-            "a hostname that only a wildcard of two labels would cover",
-            json!({"hostname": "a.b.example.com"}),
-            as_usual,
-            &["error certificate_arn: The certificate does not cover the hostname"],
-            "covers codestream.example.com, *.example.com",
-        ),
-        bad(
-            "no hostname",
-            json!({"hostname": null}),
-            as_usual,
-            &["warning hostname: Clients will see a name that the certificate does not cover"],
-            "(it covers codestream.example.com, *.example.com)",
-        ),
-        bad(
-            "a load balancer's own name as the hostname",
-            json!({"hostname": "codestream-alb-1.us-east-1.elb.amazonaws.com"}),
-            as_usual,
-            &["warning hostname: Clients will see a name that the certificate does not cover"],
-            "dns_record",
-        ),
-    ]
-}
-
-fn bad_access() -> Vec<Bad> {
-    let own =
-        |group: &str| json!({"security_group_ids": [group], "client_cidr_blocks": null, "instance_cidr_blocks": null});
-    let blocks: Vec<String> = (0..24).map(|n| format!("198.51.100.{}/32", 2 * n)).collect();
-    vec![
-        bad(
-            "a security group that does not exist",
-            own("sg-none"),
-            as_usual,
-            &["error security_group_ids: Security groups do not exist"],
-            "There is no sg-none in",
-        ),
-        bad(
-            "a security group of another VPC",
-            own("sg-hosts"),
-            |state| state.security_groups.get_mut("sg-hosts").unwrap().vpc_id = "vpc-2".to_owned(),
-            &[
-                "error security_group_ids: A security group is of another VPC",
-                "error instance_security_group_id: A security group is of another VPC",
-            ],
-            "sg-hosts is of vpc-2, and the load balancer is in vpc-1",
-        ),
-        bad(
-            "a group of the instances that does not exist, nor is theirs",
-            json!({"instance_security_group_id": "sg-none"}),
-            as_usual,
-            &[
-                "error instance_security_group_id: Security groups do not exist",
-                "warning instance_security_group_id: The instances do not let the load balancer in",
-            ],
-            "Set instance_security_group_id = \"sg-hosts\"",
-        ),
-        bad(
-            "instances that let nobody in",
-            json!({"instance_security_group_id": null}),
-            as_usual,
-            &["warning instance_security_group_id: The instances do not let the load balancer in"],
-            "add to sg-hosts these ingress rules:\n- tcp 443 from 10.0.0.0/16\n- tcp 12443 from 10.0.0.0/16",
-        ),
-        bad(
-            "nearly as many rules as the quota has",
-            json!({"client_cidr_blocks": blocks}),
-            as_usual,
-            &["warning client_cidr_blocks: Nearly as many security group rules as AWS allows"],
-            "25 sources on 2 ports make 50 ingress rules",
-        ),
-    ]
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_would_fail_is_said_where_it_stands() {
-    for row in [bad_subnets(), bad_instances(), bad_certificates(), bad_hostnames(), bad_access()].into_iter().flatten()
-    {
+    for row in mistakes::all() {
         let aws = FakeAws::new();
         (row.in_aws)(&mut aws.state());
         let found = checked(&aws, &change(good(), &row.arguments), None).await.diagnostics;
@@ -363,7 +93,8 @@ async fn with_warn_nothing_is_an_error_and_with_off_nothing_is_asked() {
 #[tokio::test(start_paused = true)]
 async fn a_good_configuration_takes_few_calls_in_two_rounds() {
     let open_hosts = change(good(), &json!({"instance_security_group_id": null}));
-    for (json, calls) in [(good(), 6), (open_hosts, 7)] {
+    let with_record = change(good(), &json!({"dns_record": {"zone_id": "Z1"}}));
+    for (json, calls) in [(good(), 6), (open_hosts, 7), (with_record, 8)] {
         let aws = FakeAws::new();
         open(&aws, rule((443, 12_443), "tcp", Peer::Cidr("10.0.0.0/16".to_owned())));
         let found = checked(&aws, &json, None).await;
@@ -383,9 +114,12 @@ async fn only_what_changes_is_looked_up() {
         (json!({"tags": {"team": "a"}, "idle_timeout": 400, "client_cidr_blocks": ["192.0.2.0/24"]}), vec![]),
         (json!({"hostname": "www.example.com"}), vec![acm]),
         (json!({"certificate_arn": cert_arn(2)}), vec![acm]),
+        (json!({"ssl_policy": "ELBSecurityPolicy-FS-1-2-Res-2020-10"}), vec![]),
+        (json!({"ssl_policy": "ELBSecurityPolicy-TLS14-2031-01"}), vec!["elasticloadbalancing:DescribeSSLPolicies"]),
         (json!({"additional_certificate_arns": [cert_arn(2)]}), vec![acm, acm]),
         (json!({"subnet_ids": ["subnet-a", "subnet-c"]}), vec![instances, "ec2:DescribeRouteTables", subnets]),
         (json!({"instance_ids": ["i-2"]}), vec![instances, subnets]),
+        (json!({"dns_record": {"zone_id": "Z1"}}), vec!["route53:GetHostedZone", "route53:ListResourceRecordSets"]),
         (json!({"api": {"target_port": 8443}}), vec![instances]),
         (
             json!({"instance_security_group_id": null}),
@@ -445,7 +179,7 @@ async fn a_certificate_chosen_by_sni_may_cover_the_hostname() {
 async fn an_unknown_value_is_no_error_and_asks_for_nothing() {
     let arguments = "name scheme protocol vpc_id subnet_ids ip_address_type certificate_arn hostname instance_ids \
                      additional_certificate_arns client_cidr_blocks instance_cidr_blocks security_group_ids \
-                     instance_security_group_id api broadcaster redirect_http";
+                     instance_security_group_id api broadcaster redirect_http dns_record";
     let prior = applied(&good());
     for argument in arguments.split(' ') {
         for prior in [None, Some(&prior)] {
@@ -543,6 +277,59 @@ async fn a_new_name_is_checked_as_that_of_a_new_load_balancer() {
     let prior = applied(&change(good(), &json!({"name": "before"})));
     let found = checked(&aws, &good(), Some(&prior)).await.diagnostics;
     assert_eq!(said(&found), ["error name: The load balancer of codestream-alb exists already"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_leads_to_the_stacks_own_load_balancer_is_in_nobodys_way() {
+    let own = "codestream-alb-1.us-east-1.elb.amazonaws.com";
+    let with_record = change(good(), &json!({"dns_record": {"zone_id": "Z1"}}));
+    let there = |aws: &FakeAws, target: &str| drop(aws.state().records.insert(record_of("A"), alias(target)));
+
+    // A change that makes the record anew, and a replacement.
+    for target in [own.to_owned(), format!("dualstack.{own}")] {
+        let aws = FakeAws::new();
+        there(&aws, &target);
+        let found = checked(&aws, &with_record, Some(&applied(&good()))).await.diagnostics;
+        assert_eq!(said(&found), [""; 0], "{target}");
+        let private = Private { dns_name: own.to_owned(), ..Private::default() };
+        let found = checked_in(Mode::Error, &aws, &with_record, None, &private).await.diagnostics;
+        assert_eq!(said(&found), [""; 0], "{target}");
+    }
+
+    // What an interrupted create has left.
+    let other = owner::<CodestreamAlb>("codestream-alb", "another".to_owned());
+    let tags: Tags = other.tags(&Tags::new(), "load-balancer").into_iter().chain(other.marker()).collect();
+    let aws = FakeAws::new();
+    namesake(&aws, tags).await;
+    let dns_name = aws.state().load_balancers.values().map(|found| found.info.dns_name.clone()).next().unwrap();
+    there(&aws, &dns_name);
+    assert_eq!(said(&checked(&aws, &with_record, None).await.diagnostics), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_the_stack_keeps_is_not_judged_and_a_new_one_beside_it_is() {
+    let with_record = change(good(), &json!({"dns_record": {"zone_id": "Z1"}}));
+    let aws = FakeAws::new();
+    {
+        let mut state = aws.state();
+        for kind in ["A", "AAAA"] {
+            state.records.insert(record_of(kind), RecordInfo::Plain);
+        }
+        state.subnets.values_mut().for_each(|subnet| subnet.has_ipv6 = true);
+    }
+    let prior = applied(&with_record);
+    let healthy = change(good(), &json!({"dns_record": {"zone_id": "Z1", "evaluate_target_health": true}}));
+    assert_eq!(said(&checked(&aws, &healthy, Some(&prior)).await.diagnostics), [""; 0]);
+    // One that was found to lead elsewhere is in the private state only.
+    let (zone_id, name) = ("Z1".to_owned(), "codestream.example.com".to_owned());
+    let kept = KeptRecord { zone_id, name, kind: "A".to_owned(), routed: false };
+    let private = Private { records: vec![kept], ..Private::default() };
+    let found = checked_in(Mode::Error, &aws, &with_record, Some(&applied(&good())), &private).await.diagnostics;
+    assert_eq!(said(&found), [""; 0]);
+    let dualstack = change(with_record, &json!({"ip_address_type": "dualstack"}));
+    let found = checked(&aws, &dualstack, Some(&prior)).await.diagnostics;
+    assert_eq!(said(&found), ["error dns_record: The DNS record exists already"]);
+    assert!(details(&found).contains("AAAA record"), "{found:?}");
 }
 
 fn rule(ports: (i64, i64), protocol: &str, peer: Peer) -> RuleSettings {

@@ -140,6 +140,9 @@ impl Aws for FakeAws {
         self.call("elasticloadbalancing:DescribeRules", listener_arn, |state| Ok(state.listener_rules(listener_arn)))
             .await
     }
+    async fn has_ssl_policy(&self, name: &str) -> Result<bool> {
+        self.call("elasticloadbalancing:DescribeSSLPolicies", name, |state| Ok(state.ssl_policies.contains(name))).await
+    }
     async fn create_listener(
         &self,
         load_balancer_arn: &str,
@@ -364,6 +367,16 @@ impl Aws for FakeAws {
         self.call("acm:ListCertificates", "", |state| Ok(state.certificates.values().cloned().collect())).await
     }
 
+    async fn hosted_zone_name(&self, zone_id: &str) -> Result<Option<String>> {
+        self.call("route53:GetHostedZone", zone_id, |state| Ok(state.hosted_zones.get(zone_id).cloned())).await
+    }
+    async fn records(&self, zone_id: &str, name: &str) -> Result<BTreeMap<String, RecordInfo>> {
+        self.call("route53:ListResourceRecordSets", &format!("{zone_id} {name}"), |state| {
+            let of_this_name = state.records.iter().filter(|((zone, of, _), _)| zone == zone_id && of == name);
+            Ok(of_this_name.map(|((_, _, kind), record)| (kind.clone(), record.clone())).collect())
+        })
+        .await
+    }
     async fn record(&self, zone_id: &str, name: &str, kind: &str) -> Result<Option<RecordInfo>> {
         let detail = format!("{zone_id} {name} {kind}");
         let key = (zone_id.to_owned(), name.to_owned(), kind.to_owned());

@@ -209,8 +209,10 @@ pub(crate) struct State {
     pub parameters: BTreeMap<String, String>,
     /// Certificates.
     pub certificates: BTreeMap<String, CertificateInfo>,
-    /// Hosted zones.
-    pub hosted_zones: BTreeSet<String>,
+    /// Security policies that are newer than this code.
+    pub ssl_policies: BTreeSet<String>,
+    /// The names of hosted zones.
+    pub hosted_zones: BTreeMap<String, String>,
     /// Records, by zone, name and type.
     pub records: BTreeMap<(String, String, String), RecordInfo>,
 
@@ -252,7 +254,7 @@ impl FakeAws {
     /// An AWS with two VPCs, `vpc-1` and `vpc-2`. In `vpc-1`: public subnets `subnet-a`, `subnet-b` and `subnet-c`
     /// in zones us-east-1a to c, `subnet-private` behind `nat-1`, and instances `i-1` to `i-3`, one in each zone,
     /// with the security group `sg-hosts`. Besides: certificates 1 to 3 ([`cert_arn`]), a pending one
-    /// ([`pending_cert_arn`]) and the hosted zone `Z1`.
+    /// ([`pending_cert_arn`]) and the hosted zone `Z1` of `example.com`.
     pub(crate) fn new() -> Self {
         Self::with(State::seeded())
     }
@@ -362,7 +364,8 @@ impl State {
             cache_subnet_groups: BTreeMap::new(),
             parameters: launches::images(),
             certificates: BTreeMap::new(),
-            hosted_zones: BTreeSet::from(["Z1".to_owned()]),
+            ssl_policies: BTreeSet::from(["ELBSecurityPolicy-TLS14-2031-01".to_owned()]),
+            hosted_zones: BTreeMap::from([("Z1".to_owned(), "example.com".to_owned())]),
             records: BTreeMap::new(),
             clock: Duration::ZERO,
             last_id: 0,
@@ -387,6 +390,7 @@ impl State {
                 availability_zone: zone.to_owned(),
                 free_addresses: 250,
                 has_ipv6: false,
+                gives_public_addresses: id != "subnet-private",
             };
             self.subnets.insert(id.to_owned(), subnet);
         }

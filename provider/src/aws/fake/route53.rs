@@ -6,7 +6,7 @@ use crate::aws::{AliasRecord, RecordChange, RecordInfo};
 impl State {
     /// All or none: the whole batch is refused for one change that does not fit what is there.
     pub(super) fn change_records(&mut self, zone_id: &str, changes: &[RecordChange]) -> Answer<()> {
-        if !self.hosted_zones.contains(zone_id) {
+        if !self.hosted_zones.contains_key(zone_id) {
             return refuse("NoSuchHostedZone", zone_id);
         }
         let mut records = self.records.clone();

@@ -258,6 +258,7 @@ fn subnet_info(of: &Subnet) -> SubnetInfo {
         availability_zone: text(of.availability_zone()),
         free_addresses: of.available_ip_address_count().map(i64::from).unwrap_or_default(),
         has_ipv6: of.ipv6_cidr_block_association_set().iter().any(associated),
+        gives_public_addresses: of.map_public_ip_on_launch().unwrap_or_default(),
     }
 }
 

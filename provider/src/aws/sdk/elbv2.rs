@@ -304,6 +304,15 @@ macro_rules! with_settings {
     }};
 }
 
+pub(super) async fn has_ssl_policy(client: &Client, name: &str) -> Result<bool> {
+    let request = client.describe_ssl_policies().names(name).load_balancer_type(LoadBalancerTypeEnum::Application);
+    match request.send().await.map_err(error("elasticloadbalancing:DescribeSSLPolicies")) {
+        Ok(answer) => Ok(!answer.ssl_policies().is_empty()),
+        Err(error) if error.code == "SSLPolicyNotFound" => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 pub(super) async fn create_listener(
     client: &Client,
     load_balancer_arn: &str,

@@ -227,6 +227,10 @@ impl Aws for SdkAws {
         elbv2::listener_rules(&self.clients().await?.elbv2, listener_arn).await
     }
 
+    async fn has_ssl_policy(&self, name: &str) -> Result<bool> {
+        elbv2::has_ssl_policy(&self.clients().await?.elbv2, name).await
+    }
+
     async fn create_listener(
         &self,
         load_balancer_arn: &str,
@@ -420,6 +424,14 @@ impl Aws for SdkAws {
 
     async fn certificates(&self) -> Result<Vec<CertificateInfo>> {
         acm::certificates(&self.clients().await?.acm).await
+    }
+
+    async fn hosted_zone_name(&self, zone_id: &str) -> Result<Option<String>> {
+        route53::hosted_zone_name(&self.clients().await?.route53, zone_id).await
+    }
+
+    async fn records(&self, zone_id: &str, name: &str) -> Result<BTreeMap<String, RecordInfo>> {
+        route53::records(&self.clients().await?.route53, zone_id, name).await
     }
 
     async fn record(&self, zone_id: &str, name: &str, kind: &str) -> Result<Option<RecordInfo>> {

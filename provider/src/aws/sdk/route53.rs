@@ -1,4 +1,6 @@
-//! Route 53: one alias record at a time.
+//! Route 53: hosted zones, and one alias record at a time.
+
+use std::collections::BTreeMap;
 
 use aws_sdk_route53::Client;
 use aws_sdk_route53::error::BuildError;
@@ -7,7 +9,22 @@ use aws_sdk_route53::types::{AliasTarget, Change, ChangeAction, ChangeBatch, Res
 use super::error::{error, found, invalid};
 use crate::aws::{AliasRecord, RecordChange, RecordInfo, Result};
 
+const LIST: &str = "route53:ListResourceRecordSets";
 const CHANGE: &str = "route53:ChangeResourceRecordSets";
+
+pub(super) async fn hosted_zone_name(client: &Client, zone_id: &str) -> Result<Option<String>> {
+    let answer = found(client.get_hosted_zone().id(zone_id).send().await.map_err(error("route53:GetHostedZone")))?;
+    Ok(answer.and_then(|answer| answer.hosted_zone).map(|zone| normal_name(zone.name())))
+}
+
+pub(super) async fn records(client: &Client, zone_id: &str, name: &str) -> Result<BTreeMap<String, RecordInfo>> {
+    // Route 53 lists from a place in its order on: what has this name comes first, and one answer holds it all.
+    let request = client.list_resource_record_sets().hosted_zone_id(zone_id).start_record_name(normal_name(name));
+    let answer = found(request.send().await.map_err(error(LIST)))?;
+    let sets = answer.map(|answer| answer.resource_record_sets).unwrap_or_default();
+    let of_this_name = sets.iter().take_while(|set| normal_name(set.name()) == normal_name(name));
+    Ok(of_this_name.map(|set| (set.r#type().as_str().to_owned(), record_info(set))).collect())
+}
 
 pub(super) async fn record(client: &Client, zone_id: &str, name: &str, kind: &str) -> Result<Option<RecordInfo>> {
     // Route 53 lists from a place in its order on: what comes first is this record, or there is none.
@@ -17,7 +34,7 @@ pub(super) async fn record(client: &Client, zone_id: &str, name: &str, kind: &st
         .start_record_name(normal_name(name))
         .start_record_type(RrType::from(kind))
         .max_items(1);
-    let answer = found(request.send().await.map_err(error("route53:ListResourceRecordSets")))?;
+    let answer = found(request.send().await.map_err(error(LIST)))?;
     let first = answer.and_then(|answer| answer.resource_record_sets.into_iter().next());
     let this = first.filter(|set| normal_name(set.name()) == normal_name(name) && set.r#type().as_str() == kind);
     Ok(this.as_ref().map(record_info))

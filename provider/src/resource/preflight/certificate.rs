@@ -1,4 +1,4 @@
-//! Judges certificates, and whether they cover the hostname.
+//! Judges what listeners encrypt with: certificates, whether they cover the hostname, and the security policy.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,6 +10,8 @@ use super::listed;
 use super::look_ups::Answers;
 use crate::aws::CertificateInfo;
 use crate::certificate::{covers, rfc3339};
+use crate::resource::arguments::DEFAULT_SSL_POLICY;
+use crate::resource::ssl_policies;
 
 /// The key types of certificates that an Application Load Balancer takes: all of ACM's (Certificate Manager guide,
 /// "Prerequisites for importing ACM certificates").
@@ -20,7 +22,7 @@ const DAY: i64 = 24 * 60 * 60;
 /// The time before its end from which on a certificate is worth a warning, in days.
 const EXPIRES_SOON: i64 = 30;
 
-pub(super) fn judge(change: &Change<'_>, answers: &Answers, now: SystemTime, found: &mut Diagnostics) {
+pub(crate) fn judge(change: &Change<'_>, answers: &Answers, now: SystemTime, found: &mut Diagnostics) {
     let now =
         now.duration_since(UNIX_EPOCH).ok().and_then(|time| i64::try_from(time.as_secs()).ok()).unwrap_or_default();
     let region = region(change, answers);
@@ -55,6 +57,21 @@ pub(super) fn judge(change: &Change<'_>, answers: &Answers, now: SystemTime, fou
         }
     }
     judge_hostname(change, answers, found);
+    judge_policy(change, answers, found);
+}
+
+fn judge_policy(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
+    if let (Some(policy), Some(false)) = (change.text("ssl_policy"), answers.has_ssl_policy) {
+        let meant = ssl_policies::meant(policy).map(|meant| format!(", for example {meant:?}")).unwrap_or_default();
+        found.error_at(
+            Path::of("ssl_policy"),
+            "The TLS policy does not exist",
+            format!(
+                "AWS has no security policy {policy} for Application Load Balancers in this region. Set ssl_policy to one \
+                 that it has{meant}, or remove it to have {DEFAULT_SSL_POLICY:?}."
+            ),
+        );
+    }
 }
 
 /// The load balancer's region, as far as its ARN or its subnets tell.
@@ -124,8 +141,8 @@ fn judge_hostname(change: &Change<'_>, answers: &Answers, found: &mut Diagnostic
     let hostname = change.value("hostname");
     let is_own = hostname.is_null() || hostname.as_str().is_some_and(is_load_balancer_name);
     if is_own {
-        let touched = change.touches(&["protocol", "certificate_arn"]) || change.touches_hostname();
-        if touched && change.text("protocol") == Some("HTTPS") {
+        let touched = change.touches(&["certificate_arn"]) || change.touches_hostname();
+        if touched && !change.value("certificate_arn").is_null() {
             let covered = if certificates.is_empty() { String::new() } else { format!(" (it covers {})", names()) };
             found.warning_at(
                 Path::of("hostname"),

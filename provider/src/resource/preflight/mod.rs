@@ -1,0 +1,69 @@
+//! Plan-time checks against AWS that the resources have in common: what an apply would run into, found before it
+//! touches anything.
+//!
+//! Every call only reads, and only for what a plan changes; what is not known yet is not checked.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `change` | what a plan changes, as far as it is known |
+//! | `look_ups` | the questions to AWS, its answers, and what an answer that did not come means |
+//! | `network` | judges subnets and their routes |
+//! | `certificate` | judges certificates, the hostname that they must cover, and the security policy |
+//! | `dns` | judges the zone and the name of the alias record |
+//! | `quotas` | judges what is needed of AWS's quotas |
+
+pub(crate) mod certificate;
+pub(crate) mod change;
+pub(crate) mod dns;
+pub(crate) mod look_ups;
+pub(crate) mod network;
+pub(crate) mod quotas;
+
+use std::collections::BTreeSet;
+
+use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
+
+use super::Composite;
+use super::find::owner;
+use crate::diagnose;
+use crate::settings::Preflight as Mode;
+use crate::stack::NodeId;
+use crate::stack::observe::{Holder, Taken};
+use crate::stack::ownership::Claim;
+use change::Change;
+use look_ups::Answers;
+
+/// Whose the load balancer is that has the name of the one to be made.
+fn claim<C: Composite>(change: &Change<'_>, answers: &Answers) -> Option<Claim> {
+    let (namesake, tags) = (answers.namesake.as_ref()?, answers.namesake_tags.as_ref()?);
+    Some(owner::<C>(&namesake.name, change.private.resource_id.clone()).claim(tags, &BTreeSet::new()))
+}
+
+/// The name of a load balancer that is to be made must be free, but for what an interrupted create has left.
+pub(crate) fn judge_name<C: Composite>(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
+    let (Some(namesake), Some(claim)) = (&answers.namesake, claim::<C>(change, answers)) else { return };
+    let holder = match claim {
+        Claim::Ours | Claim::Interrupted => return,
+        Claim::Finished => Holder::Finished,
+        Claim::Foreign => Holder::Stranger,
+    };
+    diagnose::taken(found, &NodeId::LoadBalancer, &Taken { id: namesake.arn.clone(), holder }, &namesake.name);
+}
+
+/// What was found, as the mode has it: with [`Mode::Warn`] none of it is an error.
+pub(crate) fn in_mode(mode: Mode, found: Diagnostics) -> Diagnostics {
+    if mode != Mode::Warn {
+        return found;
+    }
+    let mut softened = Diagnostics::new();
+    for diagnostic in found {
+        softened.push(Diagnostic { severity: Severity::Warning, ..diagnostic });
+    }
+    softened
+}
+
+/// Several things, for a message.
+pub(crate) fn listed<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<T> = items.into_iter().collect();
+    items.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", ")
+}
