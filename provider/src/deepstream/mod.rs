@@ -54,6 +54,11 @@ impl Composite for DeepstreamCluster {
     const TYPE_NAME: &'static str = "codestream_deepstream_cluster";
     const OWN_TAGS: usize = validate::OWN_TAGS;
 
+    const MOVE_REFUSAL: Option<&'static str> = Some(
+        "A cluster is its nodes and its cache as well, which it finds only when it has made them itself. Remove the \
+         moved block, and give the cluster a name that no load balancer has.",
+    );
+
     fn schema() -> &'static Schema {
         schema::schema()
     }
