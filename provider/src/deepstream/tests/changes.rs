@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    Core, STACK, built, change, configuration, full, inhabited, outage, picture, quiet_changes, rolling_changes,
-    settle, small,
+    Core, STACK, Tested, built, change, configuration, full, inhabited, outage, picture, quiet_changes,
+    rolling_changes, settle, small, update,
 };
-use crate::aws::fake::{FakeAws, Verdict};
+use crate::aws::fake::{FakeAws, Fault, State, Verdict};
 use crate::deepstream::user_data::sha256;
+use crate::resource::testing::faults::Trial;
 
 /// The user data of every node, as launched.
 fn user_data(aws: &FakeAws) -> BTreeSet<String> {
@@ -117,6 +118,30 @@ async fn a_newcomer_that_is_not_healthy_stops_the_roll_and_goes_again() {
     assert_eq!(core.aws.violations(), Vec::<String>::new());
     let good = change(small(), &json!({"ami_id": "ami-0c"}));
     core.apply(Some(&configuration(&good))).await.succeeded();
+}
+
+/// A node that was terminated while a target group still had it.
+fn cut_short(state: &State) -> Option<String> {
+    let ended = |id: &str| state.instances.get(id).is_some_and(|instance| instance.state == "terminated");
+    let mut targets = state.target_groups.values().flat_map(|group| group.targets.keys());
+    targets.find(|(id, _)| ended(id)).map(|(id, _)| format!("{id} ended before its connections did"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_node_ends_before_its_connections_wherever_a_change_of_the_port_breaks_off() {
+    let operation = update("port", small(), &json!({"port": 7020}));
+    let trial = Trial::<Tested>::new(&operation).await;
+    let config = configuration(operation.after.as_ref().unwrap());
+    for call in &trial.expected.calls {
+        fastrand::seed(1);
+        let mut core = trial.base.fork();
+        core.aws.watch(cut_short);
+        core.aws.fail_at(call.index, Fault::Crash { after_effect: true });
+        core.apply(Some(&config)).await;
+        core.aws.clear_faults();
+        core.apply(Some(&config)).await.succeeded();
+        assert_eq!(core.aws.violations(), Vec::<String>::new(), "after {} {}", call.index, call.operation);
+    }
 }
 
 #[tokio::test(start_paused = true)]
