@@ -36,6 +36,11 @@ impl<'a> Planner<'a> {
                     self.push(id, Change::CreateCache(wanted.clone()), arbiter.clone(), "not there yet");
                     self.wait_for_cache(id);
                 }
+                Some(_) if self.observed.caches.get(id).is_some_and(|facts| facts.deleting) => {
+                    let gone = self.push(id, Change::WaitCacheDeleted, arbiter.clone(), "somebody deletes it");
+                    self.push(id, Change::CreateCache(wanted.clone()), after([gone]), "not there any more");
+                    self.wait_for_cache(id);
+                }
                 Some(there) => self.change_cache(id, wanted, there),
             }
         }
@@ -65,6 +70,12 @@ impl<'a> Planner<'a> {
         }
         if replicas < before {
             self.push(id, Change::SetReplicas(before, replicas), BTreeSet::new(), "too many replicas");
+            self.wait_for_cache(id);
+        }
+        // Where AWS does not tell the groups, they are taken to be right.
+        if !there.security_groups.is_empty() && there.security_groups != wanted.security_groups {
+            let change = Change::SetCacheSecurityGroups(wanted.security_groups.clone());
+            self.push(id, change, BTreeSet::new(), "other security groups");
             self.wait_for_cache(id);
         }
     }
