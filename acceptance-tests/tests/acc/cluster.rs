@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::stack::{self, HEADER};
 
-const TYPE: &str = "codestream_deepstream_cluster";
+pub(crate) const TYPE: &str = "codestream_deepstream_cluster";
 
 /// A cluster named `realtime`, with more arguments.
 pub(crate) fn cluster(seed: &Seed, more: &str) -> String {
@@ -54,7 +54,7 @@ pub(crate) fn user_data(aws: &Account, instance: &str) -> String {
 }
 
 /// Everything in the account that a cluster could have left behind.
-fn inventory(aws: &Account) -> Value {
+pub(crate) fn inventory(aws: &Account) -> Value {
     let caches = aws.call("elasticache", "describe_replication_groups", json!({}));
     let subnets = aws.call("elasticache", "describe_cache_subnet_groups", json!({}));
     json!({
