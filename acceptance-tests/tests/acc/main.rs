@@ -5,6 +5,7 @@ mod bad_input;
 mod call_counts;
 mod certificates;
 mod cluster;
+mod cluster_drift;
 mod cluster_for_real;
 mod continuity;
 mod docs;
