@@ -190,7 +190,7 @@ fn updates(aws: &Account) -> Vec<Update> {
         Update {
             arguments: format!("ami_id = {}", other_image(aws)),
             kept: Some(0),
-            check: |aws, _| assert_eq!(of_nodes(aws, "ImageId"), [stack::text(&other_image(aws))].into()),
+            check: |aws, _| assert_eq!(of_nodes(aws, "ImageId"), BTreeSet::from([stack::text(&other_image(aws))])),
         },
         // The image is pinned.
         Update {
