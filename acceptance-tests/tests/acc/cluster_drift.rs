@@ -166,6 +166,9 @@ fn of_the_rest() -> Vec<Mutation> {
         mutation("a longer drain", "deregistration_delay", |by| {
             by.set_of_group(NODES, &[("deregistration_delay.timeout_seconds", "300")]);
         }),
+        mutation("invalid headers let through", "load_balancer_attributes", |by| {
+            by.set("routing.http.drop_invalid_header_fields.enabled", "false");
+        }),
         mutation("a shorter idle timeout", "idle_timeout", |by| by.set("idle_timeout.timeout_seconds", "60")),
         mutation("no record", "dns_record", |by| by.record("DELETE", &by.dns_name(), false)),
     ]

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tfplugin::value::Value;
 
 use super::config::Config;
-use super::desired::{CACHE, HTTP_PORT, HTTPS_PORT, NODE};
-use super::plan::{node_name, put_texts, put_url};
+use super::desired::{CACHE, HTTP_PORT, HTTPS_PORT, IDLE_TIMEOUT, NODE};
+use super::plan::{node_name, put_texts, put_url, without_argument};
 use super::resolve::resolve;
 use crate::aws::Direction;
 use crate::resource::LOAD_BALANCER;
@@ -26,7 +26,8 @@ pub(crate) fn state(base: &Value, observed: &Observed, applied: Option<&Applied>
     let common = outputs::View { base, observed, applied, shared_roles: &[] };
     common.balancer(&mut state);
     if let Some(balancer) = observed.balancer(&NodeId::LoadBalancer) {
-        state.put("idle_timeout", number(&balancer.attributes, "idle_timeout.timeout_seconds"));
+        state.put("idle_timeout", number(&balancer.attributes, IDLE_TIMEOUT));
+        state.put("load_balancer_attributes", without_argument(&balancer.attributes));
     }
     put_listeners(&mut state, observed);
     put_group(&mut state, observed);

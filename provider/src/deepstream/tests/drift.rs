@@ -329,6 +329,16 @@ fn of_the_load_balancer() -> Vec<Mutation> {
         mutation("a shorter idle timeout", "idle_timeout", |state| {
             put(&mut balancer(state).attributes, "idle_timeout.timeout_seconds", "60");
         }),
+        mutation("invalid headers let through", "load_balancer_attributes", |state| {
+            put(&mut balancer(state).attributes, "routing.http.drop_invalid_header_fields.enabled", "false");
+        }),
+        mutation("protected", "load_balancer_attributes", |state| {
+            put(&mut balancer(state).attributes, "deletion_protection.enabled", "true");
+        }),
+        mutation("access logs", "load_balancer_attributes", |state| {
+            put(&mut balancer(state).attributes, "access_logs.s3.bucket", "my-logs");
+            put(&mut balancer(state).attributes, "access_logs.s3.enabled", "true");
+        }),
         mutation("IPv6", "ip_address_type", |state| {
             "dualstack".clone_into(&mut balancer(state).info.ip_address_type);
         }),
