@@ -39,8 +39,16 @@ def describe_cache_clusters(original: Any, self: ElastiCacheBackend, arguments: 
     wanted = arguments["cache_cluster_id"]
     for group in self.replication_groups.values():
         if wanted in group.member_clusters:
-            version = getattr(group, "engine_version", None) or "7.1.0"
-            return [{"CacheClusterId": wanted, "CacheClusterStatus": group.status, "EngineVersion": version}]
+            groups = [{"SecurityGroupId": name, "Status": "active"} for name in group.security_group_ids or []]
+            return [
+                {
+                    "CacheClusterId": wanted,
+                    "CacheClusterStatus": group.status,
+                    "EngineVersion": getattr(group, "engine_version", None) or "7.1.0",
+                    "CacheSubnetGroupName": group.cache_subnet_group_name,
+                    "SecurityGroups": groups,
+                }
+            ]
     return original(self, **arguments)
 
 
@@ -89,10 +97,11 @@ def set_replica_count(self: ElastiCacheResponse) -> ActionResult:
 
 @replaces(ElastiCacheResponse)
 def modify_replication_group(original: Any, self: ElastiCacheResponse, _arguments: dict[str, Any]) -> Any:
-    """moto forgets the version."""
+    """moto forgets the version and the security groups."""
     answer = original(self)
     group = self.elasticache_backend.replication_groups[self._get_param("ReplicationGroupId")]
     group.engine_version = self._get_param("EngineVersion") or getattr(group, "engine_version", None)
+    group.security_group_ids = self._get_param("SecurityGroupIds", []) or group.security_group_ids
     return answer
 
 

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::stack::{self, HEADER};
 
-const TYPE: &str = "codestream_deepstream_cluster";
+pub(crate) const TYPE: &str = "codestream_deepstream_cluster";
 
 /// A cluster named `realtime`, with more arguments.
 pub(crate) fn cluster(seed: &Seed, more: &str) -> String {
@@ -27,22 +27,24 @@ pub(crate) fn cluster(seed: &Seed, more: &str) -> String {
     format!("{HEADER}\nresource \"{TYPE}\" \"realtime\" {{\n{defaults}{more}\n}}\n")
 }
 
-/// The running instances of the cluster, by id.
-fn nodes(aws: &Account) -> BTreeSet<String> {
+/// The instances of the cluster that run.
+pub(crate) fn instances(aws: &Account) -> Vec<Value> {
     let filters = json!([
         { "Name": "tag:codestream:stack", "Values": ["realtime"] },
         { "Name": "instance-state-name", "Values": ["pending", "running"] },
     ]);
     let answer = aws.call("ec2", "describe_instances", json!({ "Filters": filters }));
     let reservations = stack::list(&answer, "Reservations");
-    reservations
-        .iter()
-        .flat_map(|reservation| stack::list(reservation, "Instances"))
-        .map(|instance| {
-            assert_eq!(instance["MetadataOptions"]["HttpTokens"], "required");
-            stack::text(&instance["InstanceId"])
-        })
-        .collect()
+    reservations.iter().flat_map(|reservation| stack::list(reservation, "Instances")).collect()
+}
+
+/// Their ids.
+fn nodes(aws: &Account) -> BTreeSet<String> {
+    let id = |instance: &Value| {
+        assert_eq!(instance["MetadataOptions"]["HttpTokens"], "required");
+        stack::text(&instance["InstanceId"])
+    };
+    instances(aws).iter().map(id).collect()
 }
 
 /// The user data of an instance, as AWS has it.
@@ -54,7 +56,7 @@ pub(crate) fn user_data(aws: &Account, instance: &str) -> String {
 }
 
 /// Everything in the account that a cluster could have left behind.
-fn inventory(aws: &Account) -> Value {
+pub(crate) fn inventory(aws: &Account) -> Value {
     let caches = aws.call("elasticache", "describe_replication_groups", json!({}));
     let subnets = aws.call("elasticache", "describe_cache_subnet_groups", json!({}));
     json!({
@@ -150,6 +152,123 @@ fn a_cluster_grows_and_shrinks_around_the_nodes_that_stay() {
             assert_eq!((now.len(), first.intersection(&now).count()), (count, kept));
         }
         workspace.destroy().expect_success();
+    });
+}
+
+/// A change of some arguments.
+struct Update {
+    arguments: String,
+    /// How many nodes it leaves, where that does not depend on the ids of subnets.
+    kept: Option<usize>,
+    /// What must be so afterwards, in AWS and in the state.
+    check: fn(&Account, &Value),
+}
+
+/// The parameter of an image that is not the newest.
+const OTHER_IMAGE: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-6.1-x86_64";
+
+fn other_image(aws: &Account) -> Value {
+    aws.call("ssm", "get_parameter", json!({ "Name": OTHER_IMAGE }))["Parameter"]["Value"].clone()
+}
+
+/// A field of every node.
+fn of_nodes(aws: &Account, field: &str) -> BTreeSet<String> {
+    instances(aws).iter().map(|instance| stack::text(&instance[field])).collect()
+}
+
+/// The ports of the listeners, with their certificates.
+fn certificates(aws: &Account) -> Vec<(Value, Value)> {
+    let listeners = stack::listeners(aws);
+    listeners.into_iter().map(|listener| (listener["port"].clone(), listener["certificate"].clone())).collect()
+}
+
+/// The changes that the other tests do not make. Each takes back the one before it.
+fn updates(aws: &Account) -> Vec<Update> {
+    let seed = aws.seed();
+    let encrypted = |arn: &String| format!("certificate_arn = {}\nhostname = {}", json!(arn), json!(seed.hostname));
+    vec![
+        Update {
+            arguments: format!("ami_id = {}", other_image(aws)),
+            kept: Some(0),
+            check: |aws, _| assert_eq!(of_nodes(aws, "ImageId"), BTreeSet::from([stack::text(&other_image(aws))])),
+        },
+        // The image is pinned.
+        Update {
+            arguments: "ssh_cidr_blocks = [\"192.0.2.0/24\"]".to_owned(),
+            kept: Some(2),
+            check: |aws, state| {
+                let filter = json!([{ "Name": "group-id", "Values": [state["node_security_group_id"]] }]);
+                let answer = aws.call("ec2", "describe_security_group_rules", json!({ "Filters": filter }));
+                let rules = stack::list(&answer, "SecurityGroupRules");
+                assert!(rules.iter().any(|rule| rule["CidrIpv4"] == "192.0.2.0/24" && rule["FromPort"] == 22));
+            },
+        },
+        Update {
+            arguments: encrypted(&seed.certificate_arn),
+            kept: Some(2),
+            check: |aws, state| {
+                let expected = [(json!(80), Value::Null), (json!(443), json!(aws.seed().certificate_arn))];
+                assert_eq!(certificates(aws), expected);
+                assert_eq!(state["url"], format!("wss://{}", aws.seed().hostname));
+            },
+        },
+        Update {
+            arguments: encrypted(&seed.wildcard_certificate_arn),
+            kept: Some(2),
+            check: |aws, _| {
+                assert_eq!(certificates(aws)[1], (json!(443), json!(aws.seed().wildcard_certificate_arn)));
+            },
+        },
+        Update {
+            arguments: format!("subnet_ids = {}", json!(seed.public_subnet_ids[1..3])),
+            kept: None,
+            check: |aws, _| {
+                let wanted: BTreeSet<String> = aws.seed().public_subnet_ids[1..3].iter().cloned().collect();
+                assert_eq!(of_nodes(aws, "SubnetId"), wanted);
+                let zones = stack::list(&stack::load_balancer(aws), "AvailabilityZones");
+                assert_eq!(zones.iter().map(|zone| stack::text(&zone["SubnetId"])).collect::<BTreeSet<_>>(), wanted);
+                assert_eq!(certificates(aws), [(json!(80), Value::Null)]);
+            },
+        },
+        Update {
+            arguments: "cache = { endpoint = \"redis.internal:6379\", transit_encryption = false }".to_owned(),
+            kept: Some(0),
+            check: |aws, state| {
+                let caches = aws.call("elasticache", "describe_replication_groups", json!({}));
+                assert_eq!(stack::list(&caches, "ReplicationGroups"), Vec::<Value>::new());
+                assert_eq!(state["cache_endpoint"], "redis.internal:6379");
+                let ids = stack::list(state, "nodes");
+                let data = user_data(aws, &stack::text(&ids[0]["instance_id"]));
+                assert!(data.contains("redis.internal"), "{data}");
+            },
+        },
+    ]
+}
+
+#[test]
+fn every_other_update_leads_where_it_should_and_keeps_the_load_balancer() {
+    with_each_cli(|aws, workspace| {
+        let before = inventory(aws);
+        workspace.write("main.tf", &cluster(aws.seed(), ""));
+        workspace.apply().expect_success();
+        let arn = stack::load_balancer(aws)["LoadBalancerArn"].clone();
+        let mut last = nodes(aws);
+        for Update { arguments, kept, check } in updates(aws) {
+            workspace.write("main.tf", &cluster(aws.seed(), &arguments));
+            workspace.plan().expect_changes();
+            let actions = workspace.planned()["resource_changes"][0]["change"]["actions"].clone();
+            assert_eq!(actions, json!(["update"]), "{arguments}");
+            workspace.apply().expect_success();
+            workspace.plan().expect_no_changes();
+            let now = nodes(aws);
+            let staying = last.intersection(&now).count();
+            assert_eq!((now.len(), kept.unwrap_or(staying)), (2, staying), "{arguments}");
+            assert_eq!(stack::load_balancer(aws)["LoadBalancerArn"], arn, "{arguments}");
+            check(aws, &workspace.attributes(TYPE, "realtime"));
+            last = now;
+        }
+        workspace.destroy().expect_success();
+        assert_eq!(inventory(aws), before);
     });
 }
 

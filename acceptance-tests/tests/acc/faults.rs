@@ -10,12 +10,37 @@ use std::process::Stdio;
 use std::sync::{Arc, OnceLock};
 
 use acceptance_tests::plugin::signal;
-use acceptance_tests::{Account, Call, Fault, Rule, Workspace, with_each_cli};
+use acceptance_tests::{Account, Call, Cli, Fault, Rule, Seed, Workspace, with_each_cli};
 use serde_json::{Value, json};
 
-use crate::stack;
+use crate::{cluster, stack};
 
-const ADDRESS: &str = "codestream_alb.onprem";
+/// What is created and destroyed.
+struct Subject {
+    kind: &'static str,
+    resource: &'static str,
+    /// Its `name`.
+    name: &'static str,
+    configuration: fn(&Seed) -> String,
+    /// Everything in the account that it could leave behind.
+    inventory: fn(&Account) -> Value,
+}
+
+const ALB: Subject = Subject {
+    kind: "codestream_alb",
+    resource: "onprem",
+    name: "codestream-alb",
+    configuration: |seed| stack::http(seed, ""),
+    inventory: stack::inventory,
+};
+
+const CLUSTER: Subject = Subject {
+    kind: cluster::TYPE,
+    resource: "realtime",
+    name: "realtime",
+    configuration: |seed| cluster::cluster(seed, ""),
+    inventory: cluster::inventory,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Blow {
@@ -73,6 +98,19 @@ fn kills(calls: &[Call]) -> Vec<Hit> {
     hits.flat_map(|(index, call)| blows(call).iter().map(move |&blow| Hit { call: index, blow })).collect()
 }
 
+/// More calls than this are not all hit: every life of a cluster takes seconds.
+const FEW: usize = 40;
+
+/// A kill after each of these calls; of many, after each that changes something and after every fourth of the others,
+/// which leave AWS as the call before them did.
+fn some_kills(calls: &[Call]) -> Vec<Hit> {
+    let stride = if calls.len() > FEW { 4 } else { 1 };
+    let (mutating, reading): (Vec<usize>, Vec<usize>) = (0..calls.len()).partition(|index| calls[*index].is_mutating());
+    let mut hit: Vec<usize> = reading.into_iter().step_by(stride).chain(mutating).collect();
+    hit.sort_unstable();
+    hit.into_iter().map(|call| Hit { call, blow: Blow::KillAfter }).collect()
+}
+
 /// An interrupt at each of these calls.
 fn interrupts(calls: &[Call]) -> Vec<Hit> {
     (0..calls.len()).map(|call| Hit { call, blow: Blow::Interrupt }).collect()
@@ -80,6 +118,7 @@ fn interrupts(calls: &[Call]) -> Vec<Hit> {
 
 /// A stack in an account that has other things, too.
 struct Trial<'a> {
+    subject: &'a Subject,
     aws: &'a Account,
     workspace: &'a Workspace,
     /// The account without the stack.
@@ -116,8 +155,9 @@ impl Trial<'_> {
         };
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code().is_some_and(|code| codes.contains(&code)), "{}\n{said}", output.status);
-        if hit.blow == Blow::Interrupt && stack::inventory(self.aws) != self.empty {
-            assert!(self.workspace.attributes("codestream_alb", "onprem").is_object(), "{said}");
+        let Subject { kind, resource, inventory, .. } = self.subject;
+        if hit.blow == Blow::Interrupt && inventory(self.aws) != self.empty {
+            assert!(self.workspace.attributes(kind, resource).is_object(), "{said}");
         }
     }
 
@@ -130,8 +170,9 @@ impl Trial<'_> {
         let finished = self.aws.proxy().calls().iter().any(|call| call.action == "RemoveTags" && call.reached_aws);
         let again = self.workspace.apply();
         if finished && again.code != Some(0) {
-            again.expect_error("terraform import ADDRESS codestream-alb");
-            self.workspace.import(ADDRESS, "codestream-alb").expect_success();
+            let Subject { kind, resource, name, .. } = self.subject;
+            again.expect_error(&format!("terraform import ADDRESS {name}"));
+            self.workspace.import(&format!("{kind}.{resource}"), name).expect_success();
             self.workspace.apply().expect_success();
         } else {
             again.expect_success();
@@ -145,45 +186,54 @@ impl Trial<'_> {
             self.hit("destroy", *hit);
         }
         self.workspace.destroy().expect_success();
-        assert_eq!(stack::inventory(self.aws), self.empty);
+        assert_eq!((self.subject.inventory)(self.aws), self.empty);
     }
 }
 
-/// Creates and destroys a stack over and over, until each call of either was hit in every way.
+/// Creates and destroys a stack over and over, until all of the calls of either were hit that are to be.
 #[allow(clippy::print_stderr, reason = "the number of cases is a result of the test")]
-fn hit_every_call(hits: impl Fn(&[Call]) -> Vec<Hit>) {
-    with_each_cli(|aws, workspace| {
-        // Nothing to wait for: what counts is in the calls.
-        aws.configure(json!({ "initial_describes": 0, "draining_describes": 0 }));
-        let configuration = stack::http(aws.seed(), "");
-        let quiet = "provider \"codestream\" {\n  preflight = \"off\"\n}";
-        workspace.write("main.tf", &configuration.replace("provider \"codestream\" {}", quiet));
-        let trial = Trial { aws, workspace, empty: stack::inventory(aws) };
+fn hit_calls(subject: &Subject, aws: &Account, workspace: &Workspace, hits: impl Fn(&[Call]) -> Vec<Hit>) {
+    // Nothing to wait for: what counts is in the calls.
+    aws.configure(json!({ "initial_describes": 0, "draining_describes": 0, "deleting_describes": 0 }));
+    let configuration = (subject.configuration)(aws.seed());
+    let quiet = "provider \"codestream\" {\n  preflight = \"off\"\n}";
+    workspace.write("main.tf", &configuration.replace("provider \"codestream\" {}", quiet));
+    let trial = Trial { subject, aws, workspace, empty: (subject.inventory)(aws) };
 
-        workspace.apply().expect_success();
-        let creates = hits(&aws.proxy().calls());
-        aws.proxy().clear_calls();
-        workspace.destroy().expect_success();
-        let destroys = hits(&aws.proxy().calls());
+    workspace.apply().expect_success();
+    let calls = aws.proxy().calls();
+    let creates = hits(&calls);
+    aws.proxy().clear_calls();
+    workspace.destroy().expect_success();
+    let destroys = hits(&aws.proxy().calls());
+    eprintln!("{} calls of a create, {} of a destroy", calls.len(), aws.proxy().calls().len());
 
-        for life in 0..creates.len().max(destroys.len()) {
-            let (create, destroy) = (creates.get(life), destroys.get(life));
-            eprintln!("create: {create:?}, destroy: {destroy:?}");
-            trial.create(create);
-            trial.destroy(destroy);
-        }
-        eprintln!("{} cases of a create, {} of a destroy", creates.len(), destroys.len());
-    });
+    for life in 0..creates.len().max(destroys.len()) {
+        let (create, destroy) = (creates.get(life), destroys.get(life));
+        eprintln!("create: {create:?}, destroy: {destroy:?}");
+        trial.create(create);
+        trial.destroy(destroy);
+    }
+    eprintln!("{} cases of a create, {} of a destroy", creates.len(), destroys.len());
 }
 
 #[test]
 fn a_provider_may_be_killed_at_any_call_and_nothing_is_lost() {
-    hit_every_call(kills);
+    with_each_cli(|aws, workspace| hit_calls(&ALB, aws, workspace, kills));
 }
 
 #[test]
 fn terraform_may_be_interrupted_at_any_call_and_nothing_is_lost() {
-    hit_every_call(interrupts);
+    with_each_cli(|aws, workspace| hit_calls(&ALB, aws, workspace, interrupts));
+}
+
+/// With one CLI: what each makes of a provider that dies, the load balancer shows.
+#[test]
+fn a_provider_may_be_killed_while_it_makes_or_ends_a_cluster_and_nothing_is_lost() {
+    let cli = Cli::all().expect("a CLI to test with").remove(0);
+    let aws = Account::new().expect("an AWS account");
+    let workspace = Workspace::new(&cli, &aws).expect("a workspace");
+    hit_calls(&CLUSTER, &aws, &workspace, some_kills);
 }
 
 /// AWS does what each kind of changing call asks for, and the answer to the first of them is lost.

@@ -6,6 +6,7 @@ mod call_counts;
 mod certificates;
 mod cloud_init;
 mod cluster;
+mod cluster_drift;
 mod cluster_for_real;
 mod continuity;
 mod docs;

@@ -54,6 +54,7 @@ pub(crate) type Alb = Managed<CodestreamAlb>;
 impl Composite for CodestreamAlb {
     const TYPE_NAME: &'static str = "codestream_alb";
     const OWN_TAGS: usize = ownership::COUNT;
+    const MOVE_REFUSAL: Option<&'static str> = None;
 
     fn schema() -> &'static Schema {
         schema::schema()

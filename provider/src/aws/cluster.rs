@@ -78,6 +78,10 @@ pub(crate) struct ReplicationGroupInfo {
     pub at_rest_encryption: bool,
     /// The host and port of its primary, once it has one.
     pub endpoint: Option<(String, u16)>,
+    /// The name of its subnet group; `None` where AWS does not tell.
+    pub subnet_group: Option<String>,
+    /// Its security groups; none where AWS does not tell.
+    pub security_groups: BTreeSet<String>,
 }
 
 /// What can be changed about a replication group.

@@ -622,6 +622,8 @@ pub(crate) trait Aws: Send + Sync {
     async fn instances(&self, ids: &BTreeSet<String>) -> Result<Vec<InstanceInfo>>;
     /// `ec2:DescribeInstances`, by the value of a tag; those that are terminated, too.
     async fn launched(&self, key: &str, value: &str) -> Result<Vec<LaunchedInfo>>;
+    /// `ec2:DescribeInstances`, by id, with what they were launched with; those that do not exist are left out.
+    async fn launched_by_id(&self, ids: &BTreeSet<String>) -> Result<Vec<LaunchedInfo>>;
     /// `ec2:RunInstances`: the id of one instance.
     async fn run_instance(&self, new: &NewInstance) -> Result<String>;
     /// `ec2:TerminateInstances`; fine when it is terminated.
@@ -643,6 +645,8 @@ pub(crate) trait Aws: Send + Sync {
     async fn create_replication_group(&self, new: &NewReplicationGroup, auth_token: Option<&str>) -> Result<String>;
     /// `elasticache:ModifyReplicationGroup`: all of its settings but the number of its replicas, at once.
     async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()>;
+    /// `elasticache:ModifyReplicationGroup`: its security groups.
+    async fn set_cache_security_groups(&self, id: &str, groups: &BTreeSet<String>) -> Result<()>;
     /// `elasticache:IncreaseReplicaCount`, or `...Decrease...` when there are more than `count`.
     async fn set_replica_count(&self, id: &str, before: i64, count: i64) -> Result<()>;
     /// `elasticache:DeleteReplicationGroup`, without a snapshot.

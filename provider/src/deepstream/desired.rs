@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::{Cache as Redis, Config};
 use super::user_data::CACHE_HOST;
-use crate::aws::{ActionInfo, CacheSettings, Direction, ListenerInfo, Tags};
+use crate::aws::{ActionInfo, Attributes, CacheSettings, Direction, ListenerInfo, Tags};
 use crate::resource::LOAD_BALANCER;
 use crate::resource::config::{OnUnhealthy, group_attributes, normalised};
 use crate::resource::names::{self, HASH_LENGTH, group_prefix, security_group_name};
@@ -32,6 +32,8 @@ const SHORT: &str = "ds";
 /// What is left for the cluster's name in the id of a replication group, which has at most 40 characters.
 const SLUG_LENGTH: usize = 27;
 const SSH_PORT: u16 = 22;
+/// The load balancer's attribute that an argument tells.
+pub(crate) const IDLE_TIMEOUT: &str = "idle_timeout.timeout_seconds";
 const DNS_PORT: u16 = 53;
 
 /// The name of the target group.
@@ -292,18 +294,23 @@ fn listeners(config: &Config, group: &str) -> Vec<Listener> {
     listeners
 }
 
-fn load_balancer(config: &Config) -> LoadBalancer {
+/// The load balancer's attributes: there is an argument for the idle timeout only.
+pub(crate) fn balancer_attributes(idle_timeout: i64) -> Attributes {
     let given = vec![
-        ("idle_timeout.timeout_seconds", config.idle_timeout.to_string()),
+        (IDLE_TIMEOUT, idle_timeout.to_string()),
         ("routing.http.drop_invalid_header_fields.enabled", "true".to_owned()),
     ];
+    normalised(attributes::LOAD_BALANCER, given)
+}
+
+fn load_balancer(config: &Config) -> LoadBalancer {
     LoadBalancer {
         name: config.name.clone(),
         scheme: config.scheme.clone(),
         ip_address_type: config.ip_address_type.clone(),
         subnet_ids: config.subnet_ids.clone(),
         security_groups: own(LOAD_BALANCER),
-        attributes: normalised(attributes::LOAD_BALANCER, given),
+        attributes: balancer_attributes(config.idle_timeout),
     }
 }
 

@@ -55,6 +55,11 @@ impl Composite for DeepstreamCluster {
     const TYPE_NAME: &'static str = "codestream_deepstream_cluster";
     const OWN_TAGS: usize = validate::OWN_TAGS;
 
+    const MOVE_REFUSAL: Option<&'static str> = Some(
+        "A cluster is its nodes and its cache as well, which it finds only when it has made them itself. Remove the \
+         moved block, and give the cluster a name that no load balancer has.",
+    );
+
     fn schema() -> &'static Schema {
         schema::schema()
     }
@@ -127,13 +132,9 @@ impl Composite for DeepstreamCluster {
             ("http_listener_arn", cleartext),
             ("https_listener_arn", HTTPS),
         ];
-        let mut known: BTreeMap<String, &'static str> = named
-            .into_iter()
-            .filter_map(|(output, role)| Some((state.get(output).as_str()?.to_owned(), role)))
-            .collect();
-        let nodes = state.get("nodes").as_list().unwrap_or_default();
-        known.extend(nodes.iter().filter_map(|node| Some((node.get("instance_id").as_str()?.to_owned(), NODE))));
-        known
+        // Of the nodes it does not tell which are copies of others; the private state knows.
+        let known = named.into_iter().map(|(output, role)| Some((state.get(output).as_str()?.to_owned(), role)));
+        known.flatten().collect()
     }
 
     fn group_names(state: &Value) -> BTreeSet<String> {

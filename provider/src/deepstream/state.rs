@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tfplugin::value::Value;
 
 use super::config::Config;
-use super::desired::{CACHE, HTTP_PORT, HTTPS_PORT, NODE};
-use super::plan::{node_name, put_texts, put_url};
+use super::desired::{CACHE, HTTP_PORT, HTTPS_PORT, IDLE_TIMEOUT, NODE};
+use super::plan::{node_name, put_texts, put_url, without_argument};
 use super::resolve::resolve;
 use crate::aws::Direction;
 use crate::resource::LOAD_BALANCER;
@@ -26,7 +26,8 @@ pub(crate) fn state(base: &Value, observed: &Observed, applied: Option<&Applied>
     let common = outputs::View { base, observed, applied, shared_roles: &[] };
     common.balancer(&mut state);
     if let Some(balancer) = observed.balancer(&NodeId::LoadBalancer) {
-        state.put("idle_timeout", number(&balancer.attributes, "idle_timeout.timeout_seconds"));
+        state.put("idle_timeout", number(&balancer.attributes, IDLE_TIMEOUT));
+        state.put("load_balancer_attributes", without_argument(&balancer.attributes));
     }
     put_listeners(&mut state, observed);
     put_group(&mut state, observed);
@@ -123,7 +124,9 @@ fn put_cache(state: &mut Value, observed: &Observed) {
         .or_else(|| observed.all_caches().next());
     // One that is left of a replacement shows in its place, so that the next plan has something to do.
     let left = observed.all_caches().find(|(id, _)| found.is_some_and(|(found, _)| found != *id));
-    let shown = left.or(found).map(|(id, _)| id);
+    // One that somebody deletes is as good as gone.
+    let stays = |id: &&NodeId| observed.caches.get(*id).is_none_or(|facts| !facts.deleting);
+    let shown = left.or(found).map(|(id, _)| id).filter(stays);
     state.put("cache_arn", shown.and_then(|id| observed.id(id)));
     let endpoint = shown.and_then(|id| observed.caches.get(id)).and_then(|facts| facts.endpoint.as_ref());
     state.put("cache_endpoint", endpoint.map(|(host, port)| format!("{host}:{port}")));

@@ -237,6 +237,10 @@ pub(crate) async fn take_over(
     records.extend(wanted.record_names());
     let mut ids: BTreeMap<Service, BTreeSet<String>> = BTreeMap::new();
     for node in &found.interrupted {
+        // AWS takes no tags for a cache that is changing; the plan has a step for that.
+        if found.observed.caches.get(node).is_some_and(|facts| !facts.available) {
+            continue;
+        }
         let Some(existing) = found.observed.nodes.get_mut(node) else { continue };
         existing.tags.extend(tags.clone());
         ids.entry(Service::of(node)).or_default().insert(existing.id.clone());

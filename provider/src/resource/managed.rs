@@ -267,7 +267,7 @@ impl<C: Composite> Resource for Managed<C> {
     }
 
     async fn move_state(&self, request: MoveRequest) -> Result<Imported, Diagnostics> {
-        take_over::moved(C::schema(), &request)
+        take_over::moved::<C>(&request)
     }
 }
 

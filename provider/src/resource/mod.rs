@@ -89,6 +89,10 @@ pub(crate) trait Composite: Send + Sync + 'static {
     /// How many tags it needs of an object for itself.
     const OWN_TAGS: usize;
 
+    /// Why it cannot take a load balancer of another provider over by a `moved` block, and what to do instead; `None`
+    /// when it can.
+    const MOVE_REFUSAL: Option<&'static str>;
+
     /// The attributes.
     fn schema() -> &'static Schema;
 

@@ -5,7 +5,7 @@ use tfplugin::value::Value;
 use super::LOAD_BALANCER;
 use super::private::Applied;
 use crate::aws::{Attributes, HealthCheck, Tags};
-use crate::stack::ownership::{OWNERSHIP, ROLE, STACK, instance_name, user_tags};
+use crate::stack::ownership::{OWNERSHIP, ROLE, STACK, instance_name, role, user_tags};
 use crate::stack::{Action, Listener, Node, NodeId, Observed, Record, Ref};
 
 /// The role of the listener that answers in cleartext with a redirect.
@@ -159,11 +159,10 @@ impl View<'_> {
     fn is_marked(&self) -> bool {
         let mut tagged =
             self.observed.nodes.iter().filter(|(id, _)| !matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)));
-        tagged.all(|(_, existing)| {
+        tagged.all(|(id, existing)| {
             let role = match &existing.node {
                 Node::Listener(listener) => self.plays(listener),
-                Node::TargetGroup(group) => Some(group.role),
-                _ => None,
+                node => Some(role(id, node)),
             };
             OWNERSHIP.iter().all(|key| existing.tags.contains_key(*key))
                 && existing.tags.get(STACK).map(String::as_str) == self.base.get("name").as_str()

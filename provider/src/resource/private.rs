@@ -80,7 +80,8 @@ impl Private {
 
     /// What is to be kept of a graph.
     pub(crate) fn of(resource_id: &str, observed: &Observed) -> Self {
-        let objects = observed.nodes.iter().filter(|(id, _)| !matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)));
+        let is_kept = |id: &NodeId| !matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)) && !id.is_copy();
+        let objects = observed.nodes.iter().filter(|(id, _)| is_kept(id));
         Self {
             resource_id: resource_id.to_owned(),
             objects: objects

@@ -4,6 +4,7 @@ use tfplugin::diagnostics::Diagnostics;
 use tfplugin::provider::{Imported, MoveRequest};
 use tfplugin::schema::Schema;
 
+use super::Composite;
 use super::private::Private;
 
 /// The end of the AWS provider's address: Terraform and OpenTofu have it from different hosts.
@@ -25,9 +26,15 @@ pub(super) fn imported(schema: &Schema, arn: &str, name: &str, vpc_id: &str) -> 
 /// Takes over what a `moved` block hands on: the state of an `aws_lb` or `aws_alb` of the AWS provider.
 ///
 /// # Errors
-/// When it is another type's state, or not that of an Application Load Balancer.
-pub(super) fn moved(schema: &Schema, request: &MoveRequest) -> Result<Imported, Diagnostics> {
+/// When it is another type's state, or not that of an Application Load Balancer, or when the resource takes none over.
+pub(super) fn moved<C: Composite>(request: &MoveRequest) -> Result<Imported, Diagnostics> {
     let MoveRequest { provider, type_name, state } = request;
+    if let Some(remedy) = C::MOVE_REFUSAL {
+        return Err(Diagnostics::of_error(
+            format!("A {} cannot take this over", C::TYPE_NAME),
+            format!("This is the state of the type {type_name} of {provider}. {remedy}"),
+        ));
+    }
     if !provider.ends_with(AWS_PROVIDER) || !LOAD_BALANCERS.contains(&type_name.as_str()) {
         return Err(refused(format!(
             "It can take over the state of an aws_lb or aws_alb of the provider hashicorp/aws, and this is a {type_name} \
@@ -37,7 +44,9 @@ pub(super) fn moved(schema: &Schema, request: &MoveRequest) -> Result<Imported, 
     let attribute = |name: &str| state.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
     let (arn, name) = (attribute("arn"), attribute("name"));
     match attribute("load_balancer_type") {
-        "application" if !arn.is_empty() && !name.is_empty() => Ok(imported(schema, arn, name, attribute("vpc_id"))),
+        "application" if !arn.is_empty() && !name.is_empty() => {
+            Ok(imported(C::schema(), arn, name, attribute("vpc_id")))
+        }
         "application" => Err(refused(format!(
             "The state of the {type_name} has no ARN or no name, so the load balancer cannot be found."
         ))),
@@ -58,7 +67,7 @@ mod tests {
     use tfplugin::value::Value;
 
     use crate::alb::CodestreamAlb;
-    use crate::resource::Composite;
+    use crate::deepstream::DeepstreamCluster;
 
     use super::*;
 
@@ -77,7 +86,7 @@ mod tests {
 
     fn taken(provider: &str, type_name: &str, state: Json) -> Result<Imported, Diagnostics> {
         let request = MoveRequest { provider: provider.to_owned(), type_name: type_name.to_owned(), state };
-        moved(schema(), &request)
+        moved::<CodestreamAlb>(&request)
     }
 
     #[test]
@@ -93,6 +102,20 @@ mod tests {
             assert_eq!(given, [("arn", ARN), ("id", ARN), ("name", "web"), ("vpc_id", "vpc-0a")]);
             assert_eq!(attributes.len(), schema().attributes.len());
         }
+    }
+
+    #[test]
+    fn a_cluster_takes_no_load_balancer_over() {
+        let (provider, type_name) = ("registry.terraform.io/hashicorp/aws".to_owned(), "aws_lb".to_owned());
+        let refused = moved::<DeepstreamCluster>(&MoveRequest { provider, type_name, state: state() }).unwrap_err();
+        let messages: Vec<(&str, &str)> =
+            refused.iter().map(|found| (found.summary.as_str(), found.detail.as_str())).collect();
+        let [(summary, detail)] = messages[..] else { panic!("{messages:?}") };
+        assert_eq!(summary, "A codestream_deepstream_cluster cannot take this over");
+        assert!(
+            detail.contains("aws_lb of registry.terraform.io") && detail.contains("Remove the moved block"),
+            "{detail}"
+        );
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The `topology` output: what a graph opens, where it leads, and who may come in. Made from the desired graph
 //! in a plan and from the observed one in a state, by the same code, so that any difference is drift.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tfplugin::value::Value;
 
 use super::LOAD_BALANCER;
 use super::config::UNKNOWN;
+use crate::stack::ownership::role;
 use crate::stack::{Action, Listener, Node, NodeId, Ref, Rule, TargetGroup, attributes};
 
 /// A string of a graph as a value; one that only apply will know is unknown.
@@ -32,7 +33,8 @@ pub(crate) fn topology<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> +
         .collect();
     let mut encrypted = listeners.iter().filter(|listener| listener.protocol == "HTTPS");
     let first = encrypted.next().map(|listener| &listener.additional_certificate_arns);
-    let agree = encrypted.all(|listener| Some(&listener.additional_certificate_arns) == first);
+    // Where no argument tells the additional certificates, each listener does.
+    let agree = !every_group && encrypted.all(|listener| Some(&listener.additional_certificate_arns) == first);
     let listeners = listeners.into_iter().map(|listener| listener_value(listener, agree));
     let mut groups: BTreeMap<(&str, &str), Value> = BTreeMap::new();
     for (_, node) in nodes.clone() {
@@ -154,7 +156,7 @@ fn rules_value<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> + Clone) 
 }
 
 /// The rules of every group, each with the role of its group; and a line for every group that somebody else has
-/// attached to the load balancer.
+/// attached to the load balancer or to the cache.
 fn every_rule<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> + Clone) -> Value {
     let mut rules = Vec::new();
     for (id, node) in nodes {
@@ -162,11 +164,8 @@ fn every_rule<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> + Clone) -
             (NodeId::SecurityGroup(role), Node::SecurityGroup(group)) => {
                 rules.extend(group.rules.iter().map(|rule| (*role, rule_value(rule))));
             }
-            (_, Node::LoadBalancer(balancer)) => {
-                let own = Ref::Of(NodeId::SecurityGroup(LOAD_BALANCER));
-                let others = balancer.security_groups.iter().filter(|group| **group != own);
-                rules.extend(others.map(|other| (LOAD_BALANCER, attached_value(other))));
-            }
+            (_, Node::LoadBalancer(balancer)) => rules.extend(others(LOAD_BALANCER, &balancer.security_groups)),
+            (_, Node::Cache(cache)) => rules.extend(others(role(id, node), &cache.security_groups)),
             _ => {}
         }
     }
@@ -178,6 +177,12 @@ fn every_rule<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> + Clone) -
         rule
     });
     Value::List(named.collect())
+}
+
+/// The groups that somebody else has attached to what has a group of its own with this role.
+fn others(role: &'static str, attached: &BTreeSet<Ref>) -> impl Iterator<Item = (&'static str, Value)> {
+    let own = Ref::Of(NodeId::SecurityGroup(role));
+    attached.iter().filter(move |group| **group != own).map(move |other| (role, attached_value(other)))
 }
 
 /// A group that somebody else has attached.

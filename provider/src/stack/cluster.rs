@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{NodeId, Ref};
 use crate::aws::{CacheSettings, LaunchedInfo, ReplicationGroupInfo};
 
-/// How much of a hash the name of an instance carries.
+/// How much of a hash the name of an instance or a cache carries.
 const HASH_LENGTH: usize = 8;
 /// How much of a hash tells what an instance was started with.
 const SPEC_LENGTH: usize = 16;
@@ -38,12 +38,14 @@ pub(crate) struct Cache {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CacheFacts {
     pub(crate) available: bool,
+    pub(crate) deleting: bool,
     pub(crate) endpoint: Option<(String, u16)>,
 }
 
 impl From<&ReplicationGroupInfo> for CacheFacts {
     fn from(info: &ReplicationGroupInfo) -> Self {
-        Self { available: info.status == "available", endpoint: info.endpoint.clone() }
+        let is = |status: &str| info.status == status;
+        Self { available: is("available"), deleting: is("deleting"), endpoint: info.endpoint.clone() }
     }
 }
 
@@ -140,6 +142,14 @@ pub(crate) struct ClusterNames {
     pub(crate) cache_prefix: String,
     /// The name of its caches' subnet group.
     pub(crate) subnet_group: String,
+}
+
+impl ClusterNames {
+    /// Whether a cache with this id may be the cluster's: those of others may have names that start like its.
+    pub(crate) fn is_cache(&self, id: &str) -> bool {
+        let hash = id.strip_prefix(self.cache_prefix.as_str());
+        hash.is_some_and(|hash| hash.len() == HASH_LENGTH && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    }
 }
 
 /// What a search for a cluster has found, by the ARN or id of each.

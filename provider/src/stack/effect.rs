@@ -158,6 +158,11 @@ impl Observed {
                     cache.settings = CacheSettings { replica_count, ..settings.clone() };
                 }
             }
+            Change::SetCacheSecurityGroups(groups) => {
+                if let Some(cache) = self.cache_mut(node) {
+                    cache.security_groups.clone_from(groups);
+                }
+            }
             Change::SetReplicas(_, count) => {
                 if let Some(cache) = self.cache_mut(node) {
                     cache.settings.replica_count = *count;

@@ -47,6 +47,24 @@ pub(crate) enum NodeId {
     Instance(String),
 }
 
+/// The end of the name of an instance that is there once too often.
+const COPY: &str = "-again";
+
+impl NodeId {
+    /// What an instance is called whose name is taken.
+    pub(crate) fn copy(&self) -> Self {
+        match self {
+            Self::Instance(name) => Self::Instance(format!("{name}{COPY}")),
+            other => other.clone(),
+        }
+    }
+
+    /// Whether it is an instance that is there once too often.
+    pub(crate) fn is_copy(&self) -> bool {
+        matches!(self, Self::Instance(name) if name.ends_with(COPY))
+    }
+}
+
 /// What makes a record one of its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RecordId {

@@ -54,6 +54,7 @@ pub(crate) enum Change {
     DeleteCacheSubnetGroup,
     CreateCache(Cache),
     SetCache(CacheSettings),
+    SetCacheSecurityGroups(BTreeSet<Ref>),
     /// From so many replicas to so many.
     SetReplicas(i64, i64),
     WaitCacheAvailable,
@@ -120,7 +121,7 @@ impl Change {
             }
             Self::RegisterTargets(targets) => targets.iter().for_each(add),
             Self::CreateLoadBalancer(balancer) => balancer.security_groups.iter().for_each(add),
-            Self::SetSecurityGroups(groups) => groups.iter().for_each(add),
+            Self::SetSecurityGroups(groups) | Self::SetCacheSecurityGroups(groups) => groups.iter().for_each(add),
             Self::CreateListener(listener) | Self::ModifyListener(listener) => listener.action.groups().for_each(add),
             Self::CreateRecord(record) | Self::SetRecord(record) => add(&record.target),
             Self::CreateCache(cache) => {
@@ -235,7 +236,9 @@ impl fmt::Display for Change {
             Self::DeregisterTargets(targets) => write!(f, "deregister {}", List(targets)),
             Self::WaitDrained(targets) => write!(f, "wait until drained: {}", List(targets)),
             Self::SetSubnets(subnets) => write!(f, "set subnets {}", List(subnets)),
-            Self::SetSecurityGroups(groups) => write!(f, "set security groups {}", List(groups)),
+            Self::SetSecurityGroups(groups) | Self::SetCacheSecurityGroups(groups) => {
+                write!(f, "set security groups {}", List(groups))
+            }
             Self::SetIpAddressType(kind) => write!(f, "set address type {kind}"),
             Self::WaitActive => f.write_str("wait until active"),
             Self::ModifyListener(listener) => write!(f, "modify, {listener}"),

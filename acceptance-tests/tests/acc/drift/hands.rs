@@ -11,58 +11,62 @@ use crate::stack::{self, list, text};
 const OWN_GROUP: &str = "codestream-alb-load-balancer";
 
 /// Somebody who changes the stack of an account behind the provider's back.
-pub(super) struct Hands<'a>(pub(super) &'a Account);
+pub(crate) struct Hands<'a>(pub(crate) &'a Account);
 
 impl Hands<'_> {
-    pub(super) fn elb(&self, operation: &str, params: Value) -> Value {
+    pub(crate) fn elb(&self, operation: &str, params: Value) -> Value {
         self.0.call("elbv2", operation, params)
     }
 
-    pub(super) fn ec2(&self, operation: &str, params: Value) -> Value {
+    pub(crate) fn ec2(&self, operation: &str, params: Value) -> Value {
         self.0.call("ec2", operation, params)
     }
 
+    pub(crate) fn cache(&self, operation: &str, params: Value) -> Value {
+        self.0.call("elasticache", operation, params)
+    }
+
     /// The ARN of the load balancer.
-    pub(super) fn balancer(&self) -> Value {
+    pub(crate) fn balancer(&self) -> Value {
         stack::load_balancer(self.0)["LoadBalancerArn"].clone()
     }
 
     /// Calls an operation on the load balancer.
-    pub(super) fn place(&self, operation: &str, mut params: Value) {
+    pub(crate) fn place(&self, operation: &str, mut params: Value) {
         params["LoadBalancerArn"] = self.balancer();
         self.elb(operation, params);
     }
 
     /// Sets an attribute of the load balancer.
-    pub(super) fn set(&self, key: &str, value: &str) {
+    pub(crate) fn set(&self, key: &str, value: &str) {
         self.place("modify_load_balancer_attributes", json!({ "Attributes": [{ "Key": key, "Value": value }] }));
     }
 
     /// Moves the load balancer to those of the public subnets.
-    pub(super) fn subnets(&self, indices: &[usize]) {
+    pub(crate) fn subnets(&self, indices: &[usize]) {
         let ids: Vec<&String> = indices.iter().map(|index| &self.0.seed().public_subnet_ids[*index]).collect();
         self.place("set_subnets", json!({ "Subnets": ids }));
     }
 
     /// The ARN of the listener on a port.
-    pub(super) fn listener(&self, port: u16) -> Value {
+    pub(crate) fn listener(&self, port: u16) -> Value {
         let listeners = self.elb("describe_listeners", json!({ "LoadBalancerArn": self.balancer() }));
         let found = list(&listeners, "Listeners").into_iter().find(|listener| listener["Port"] == port);
         found.expect("a listener on this port")["ListenerArn"].clone()
     }
 
     /// Changes the listener on a port.
-    pub(super) fn modify(&self, port: u16, mut params: Value) {
+    pub(crate) fn modify(&self, port: u16, mut params: Value) {
         params["ListenerArn"] = self.listener(port);
         self.elb("modify_listener", params);
     }
 
     /// Gives the listener on a port this action only.
-    pub(super) fn act(&self, port: u16, action: Value) {
+    pub(crate) fn act(&self, port: u16, action: Value) {
         self.modify(port, json!({ "DefaultActions": [action] }));
     }
 
-    pub(super) fn delete_listener(&self, port: u16) {
+    pub(crate) fn delete_listener(&self, port: u16) {
         self.elb("delete_listener", json!({ "ListenerArn": self.listener(port) }));
     }
 
@@ -75,69 +79,69 @@ impl Hands<'_> {
     }
 
     /// Adds certificates to the listener on a port, or removes them, as `operation` says.
-    pub(super) fn certificates(&self, operation: &str, port: u16, arn: &str) {
+    pub(crate) fn certificates(&self, operation: &str, port: u16, arn: &str) {
         let certificates = json!([{ "CertificateArn": arn }]);
         self.elb(operation, json!({ "ListenerArn": self.listener(port), "Certificates": certificates }));
     }
 
     /// The ARN of the target group on a port.
-    pub(super) fn group(&self, port: u16) -> Value {
+    pub(crate) fn group(&self, port: u16) -> Value {
         let groups = list(&self.elb("describe_target_groups", json!({})), "TargetGroups");
         groups.iter().find(|group| group["Port"] == port).expect("a group on this port")["TargetGroupArn"].clone()
     }
 
     /// An action that forwards to the groups on these ports, by weight.
-    pub(super) fn forward(&self, weights: &[(u16, u16)]) -> Value {
+    pub(crate) fn forward(&self, weights: &[(u16, u16)]) -> Value {
         let group = |(port, weight): &(u16, u16)| json!({ "TargetGroupArn": self.group(*port), "Weight": weight });
         json!({ "Type": "forward", "ForwardConfig": { "TargetGroups": weights.iter().map(group).collect::<Vec<_>>() } })
     }
 
     /// Changes the health check of the group on a port.
-    pub(super) fn probe(&self, port: u16, mut params: Value) {
+    pub(crate) fn probe(&self, port: u16, mut params: Value) {
         params["TargetGroupArn"] = self.group(port);
         self.elb("modify_target_group", params);
     }
 
     /// Sets attributes of the group on a port.
-    pub(super) fn set_of_group(&self, port: u16, attributes: &[(&str, &str)]) {
+    pub(crate) fn set_of_group(&self, port: u16, attributes: &[(&str, &str)]) {
         let each: Vec<Value> = attributes.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
         let params = json!({ "TargetGroupArn": self.group(port), "Attributes": each });
         self.elb("modify_target_group_attributes", params);
     }
 
     /// Registers or deregisters one of the seed's instances in the group on a port, as `operation` says.
-    pub(super) fn target(&self, operation: &str, port: u16, instance: usize) {
+    pub(crate) fn target(&self, operation: &str, port: u16, instance: usize) {
         let target = json!({ "Id": self.0.seed().instance_ids[instance] });
         self.elb(operation, json!({ "TargetGroupArn": self.group(port), "Targets": [target] }));
     }
 
     /// Registers an instance on a port of its own, or deregisters it.
-    pub(super) fn target_on_port(&self, operation: &str, port: u16, instance: usize, own: u16) {
+    pub(crate) fn target_on_port(&self, operation: &str, port: u16, instance: usize, own: u16) {
         let target = json!({ "Id": self.0.seed().instance_ids[instance], "Port": own });
         self.elb(operation, json!({ "TargetGroupArn": self.group(port), "Targets": [target] }));
     }
 
-    pub(super) fn tag(&self, arn: &Value, key: &str, value: &str) {
+    pub(crate) fn tag(&self, arn: &Value, key: &str, value: &str) {
         self.elb("add_tags", json!({ "ResourceArns": [arn], "Tags": [{ "Key": key, "Value": value }] }));
     }
 
-    pub(super) fn untag(&self, arn: &Value, key: &str) {
+    pub(crate) fn untag(&self, arn: &Value, key: &str) {
         self.elb("remove_tags", json!({ "ResourceArns": [arn], "TagKeys": [key] }));
     }
 
     /// The id of the stack's own security group.
-    pub(super) fn own_group(&self) -> Value {
+    pub(crate) fn own_group(&self) -> Value {
         let filter = json!([{ "Name": "group-name", "Values": [OWN_GROUP] }]);
         self.ec2("describe_security_groups", json!({ "Filters": filter }))["SecurityGroups"][0]["GroupId"].clone()
     }
 
     /// Calls an operation about rules of the stack's own security group.
-    pub(super) fn rules(&self, operation: &str, permission: &Value) {
+    pub(crate) fn rules(&self, operation: &str, permission: &Value) {
         self.ec2(operation, json!({ "GroupId": self.own_group(), "IpPermissions": [permission] }));
     }
 
     /// Takes away the rules of a security group of which `gone` is true.
-    pub(super) fn revoke(&self, group: &Value, gone: impl Fn(&Value) -> bool) {
+    pub(crate) fn revoke(&self, group: &Value, gone: impl Fn(&Value) -> bool) {
         let filter = json!([{ "Name": "group-id", "Values": [group] }]);
         let rules = self.ec2("describe_security_group_rules", json!({ "Filters": filter }));
         for rule in list(&rules, "SecurityGroupRules").iter().filter(|rule| gone(rule)) {
@@ -149,7 +153,7 @@ impl Hands<'_> {
     }
 
     /// Takes away the first `count` rules that let the load balancer in at the instances.
-    pub(super) fn shut_out(&self, count: usize) {
+    pub(crate) fn shut_out(&self, count: usize) {
         let group = json!(self.0.seed().instance_security_group_id);
         let left = std::cell::Cell::new(count);
         self.revoke(&group, |rule| {
@@ -160,7 +164,7 @@ impl Hands<'_> {
     }
 
     /// Changes the stack's alias record.
-    pub(super) fn record(&self, action: &str, target: &str, evaluate: bool) {
+    pub(crate) fn record(&self, action: &str, target: &str, evaluate: bool) {
         let seed = self.0.seed();
         let zone = &stack::load_balancer(self.0)["CanonicalHostedZoneId"];
         let alias = json!({ "HostedZoneId": zone, "DNSName": target, "EvaluateTargetHealth": evaluate });
@@ -168,7 +172,7 @@ impl Hands<'_> {
     }
 
     /// Puts an address in the place of the stack's alias record.
-    pub(super) fn plain_record(&self, address: &str) {
+    pub(crate) fn plain_record(&self, address: &str) {
         let records = json!([{ "Value": address }]);
         let set = json!({ "Name": self.0.seed().hostname, "Type": "A", "TTL": 60, "ResourceRecords": records });
         self.change_record("UPSERT", &set);
@@ -180,12 +184,12 @@ impl Hands<'_> {
         self.0.call("route53", "change_resource_record_sets", params);
     }
 
-    pub(super) fn dns_name(&self) -> String {
+    pub(crate) fn dns_name(&self) -> String {
         text(&stack::load_balancer(self.0)["DNSName"])
     }
 
     /// All that AWS says of the stack, one thing a line, with names for what gets another id when it is made again.
-    pub(super) fn picture(&self) -> BTreeSet<String> {
+    pub(crate) fn picture(&self) -> BTreeSet<String> {
         let balancer = self.balancer();
         let mut lines = BTreeSet::from([format!("load balancer {balancer}")]);
         let mut tagged = BTreeMap::from([(text(&balancer), "load balancer".to_owned())]);

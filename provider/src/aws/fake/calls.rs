@@ -289,6 +289,9 @@ impl Aws for FakeAws {
         let detail = format!("{key}={value}");
         self.call("ec2:DescribeInstances", &detail, |state| Ok(state.launched(key, value))).await
     }
+    async fn launched_by_id(&self, ids: &BTreeSet<String>) -> Result<Vec<LaunchedInfo>> {
+        self.call("ec2:DescribeInstances", &joined(ids), |state| Ok(state.launched_by_id(ids))).await
+    }
     async fn run_instance(&self, new: &NewInstance) -> Result<String> {
         let name = new.tags.get("Name").cloned().unwrap_or_default();
         self.call("ec2:RunInstances", &name, |state| state.run_instance(new)).await
@@ -333,6 +336,9 @@ impl Aws for FakeAws {
     async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()> {
         self.call("elasticache:ModifyReplicationGroup", id, |state| state.modify_replication_group(id, settings)).await
     }
+    async fn set_cache_security_groups(&self, id: &str, groups: &BTreeSet<String>) -> Result<()> {
+        self.call("elasticache:ModifyReplicationGroup", id, |state| state.set_cache_security_groups(id, groups)).await
+    }
     async fn set_replica_count(&self, id: &str, before: i64, count: i64) -> Result<()> {
         let operation =
             if count > before { "elasticache:IncreaseReplicaCount" } else { "elasticache:DecreaseReplicaCount" };
@@ -343,7 +349,8 @@ impl Aws for FakeAws {
     }
     async fn cache_tags(&self, arn: &str) -> Result<Tags> {
         self.call("elasticache:ListTagsForResource", arn, |state| {
-            Ok(state.cache_tags(arn).cloned().unwrap_or_default())
+            let told = state.busy_cache(arn).is_none();
+            Ok(state.cache_tags(arn).filter(|_| told).cloned().unwrap_or_default())
         })
         .await
     }

@@ -107,6 +107,8 @@ impl State {
                 transit_encryption: cache.new.transit_encryption,
                 at_rest_encryption: cache.new.at_rest_encryption,
                 endpoint: (cache.status != "creating").then(|| (format!("master.{id}.cache.amazonaws.com"), 6379)),
+                subnet_group: Some(cache.new.subnet_group.clone()),
+                security_groups: cache.new.security_groups.clone(),
             })
             .collect()
     }
@@ -159,6 +161,14 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn set_cache_security_groups(&mut self, id: &str, groups: &BTreeSet<String>) -> Answer<()> {
+        let until = self.clock + self.cache_changing;
+        let cache = self.changed_cache(id)?;
+        cache.new.security_groups.clone_from(groups);
+        (cache.status, cache.until) = ("modifying", until);
+        Ok(())
+    }
+
     pub(super) fn set_replica_count(&mut self, id: &str, count: i64) -> Answer<()> {
         let until = self.clock + self.cache_changing;
         let cache = self.changed_cache(id)?;
@@ -174,6 +184,11 @@ impl State {
         Ok(())
     }
 
+    /// The status of a replication group that is not available: then AWS neither tells its tags nor changes them.
+    pub(super) fn busy_cache(&self, arn: &str) -> Option<&'static str> {
+        self.caches.values().find(|cache| cache.arn == arn && cache.status != "available").map(|cache| cache.status)
+    }
+
     /// The tags of a replication group or a subnet group.
     pub(super) fn cache_tags(&mut self, arn: &str) -> Option<&mut Tags> {
         let groups = self.cache_subnet_groups.values_mut().map(|group| (&group.info.arn, &mut group.tags));
@@ -182,6 +197,9 @@ impl State {
     }
 
     pub(super) fn change_cache_tags(&mut self, arn: &str, change: impl Fn(&mut Tags)) -> Answer<()> {
+        if let Some(status) = self.busy_cache(arn) {
+            return Err(busy(arn, status));
+        }
         match self.cache_tags(arn) {
             Some(tags) => {
                 change(tags);
@@ -246,6 +264,9 @@ mod tests {
         aws.create_replication_group(&cache("one"), None).await.unwrap();
         assert_eq!(aws.delete_replication_group("one").await.unwrap_err().code, "InvalidReplicationGroupState");
         assert_eq!(aws.replication_groups("o").await.unwrap()[0].endpoint, None);
+        let arn = aws.replication_groups("o").await.unwrap()[0].arn.clone();
+        assert_eq!(aws.cache_tags(&arn).await.unwrap(), Tags::new());
+        assert_eq!(aws.add_cache_tags(&arn, &tags("us")).await.unwrap_err().code, "InvalidReplicationGroupState");
         tokio::time::advance(Duration::from_secs(300)).await;
         assert!(aws.replication_groups("o").await.unwrap()[0].endpoint.is_some());
         aws.delete_replication_group("one").await.unwrap();

@@ -1,6 +1,6 @@
 //! EC2: instances that calls launch and terminate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Answer, State, refuse};
@@ -44,20 +44,24 @@ impl State {
     pub(super) fn launched(&self, key: &str, value: &str) -> Vec<LaunchedInfo> {
         let tagged =
             self.launches.iter().filter(|(_, launch)| launch.new.tags.get(key).is_some_and(|tag| tag == value));
-        tagged
-            .filter_map(|(id, launch)| {
-                let new = &launch.new;
-                Some(LaunchedInfo {
-                    instance: self.instances.get(id)?.clone(),
-                    image_id: new.image_id.clone(),
-                    instance_type: new.instance_type.clone(),
-                    key_name: new.key_name.clone(),
-                    instance_profile: new.instance_profile.clone(),
-                    requires_session: launch.requires_session,
-                    tags: new.tags.clone(),
-                })
-            })
-            .collect()
+        tagged.filter_map(|(id, launch)| self.launched_info(id, launch)).collect()
+    }
+
+    pub(super) fn launched_by_id(&self, ids: &BTreeSet<String>) -> Vec<LaunchedInfo> {
+        ids.iter().filter_map(|id| self.launched_info(id, self.launches.get(id)?)).collect()
+    }
+
+    fn launched_info(&self, id: &str, launch: &Launch) -> Option<LaunchedInfo> {
+        let new = &launch.new;
+        Some(LaunchedInfo {
+            instance: self.instances.get(id)?.clone(),
+            image_id: new.image_id.clone(),
+            instance_type: new.instance_type.clone(),
+            key_name: new.key_name.clone(),
+            instance_profile: new.instance_profile.clone(),
+            requires_session: launch.requires_session,
+            tags: new.tags.clone(),
+        })
     }
 
     /// The same token answers with the instance of the first call, whatever has become of it.

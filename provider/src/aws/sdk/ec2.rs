@@ -324,14 +324,7 @@ fn vpc_info(of: &Vpc) -> VpcInfo {
 }
 
 pub(super) async fn instances(client: &Client, ids: &BTreeSet<String>) -> Result<Vec<InstanceInfo>> {
-    let mut infos = Vec::new();
-    for ids in chunks(ids, VALUES_PER_FILTER) {
-        let request = client.describe_instances().filters(filter("instance-id", &ids));
-        let reservations = request.into_paginator().items().send().try_collect().await;
-        let reservations = reservations.map_err(error("ec2:DescribeInstances"))?;
-        infos.extend(reservations.iter().flat_map(|reservation| reservation.instances()).map(instance_info));
-    }
-    Ok(infos)
+    Ok(launched_by_id(client, ids).await?.into_iter().map(|info| info.instance).collect())
 }
 
 fn instance_info(of: &Instance) -> InstanceInfo {
@@ -348,7 +341,19 @@ fn instance_info(of: &Instance) -> InstanceInfo {
 }
 
 pub(super) async fn launched(client: &Client, key: &str, value: &str) -> Result<Vec<LaunchedInfo>> {
-    let request = client.describe_instances().filters(filter(format!("tag:{key}"), &[value]));
+    filtered_instances(client, filter(format!("tag:{key}"), &[value])).await
+}
+
+pub(super) async fn launched_by_id(client: &Client, ids: &BTreeSet<String>) -> Result<Vec<LaunchedInfo>> {
+    let mut infos = Vec::new();
+    for ids in chunks(ids, VALUES_PER_FILTER) {
+        infos.extend(filtered_instances(client, filter("instance-id", &ids)).await?);
+    }
+    Ok(infos)
+}
+
+async fn filtered_instances(client: &Client, filter: Filter) -> Result<Vec<LaunchedInfo>> {
+    let request = client.describe_instances().filters(filter);
     let reservations = request.into_paginator().items().send().try_collect().await;
     let reservations = reservations.map_err(error("ec2:DescribeInstances"))?;
     Ok(reservations.iter().flat_map(|reservation| reservation.instances()).map(launched_info).collect())

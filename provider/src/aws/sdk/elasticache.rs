@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_elasticache::Client;
-use aws_sdk_elasticache::types::{AutomaticFailoverStatus, CacheSubnetGroup, Endpoint, ReplicationGroup, Tag};
+use aws_sdk_elasticache::types::{
+    AutomaticFailoverStatus, CacheCluster, CacheSubnetGroup, Endpoint, ReplicationGroup, Tag,
+};
 
 use super::error::{empty_answer, error, found};
 use super::{is_ours, list, set, text};
@@ -64,20 +66,17 @@ pub(super) async fn replication_groups(client: &Client, prefix: &str) -> Result<
     let groups = groups.map_err(error("elasticache:DescribeReplicationGroups"))?;
     let mut infos = Vec::new();
     for group in groups.iter().filter(|group| group.replication_group_id().is_some_and(|id| id.starts_with(prefix))) {
-        infos.push(replication_group_info(group, engine_version(client, group).await?));
+        infos.push(replication_group_info(group, first_member(client, group).await?.as_ref()));
     }
     Ok(infos)
 }
 
-/// The version of a replication group is that of its members.
-async fn engine_version(client: &Client, of: &ReplicationGroup) -> Result<Option<String>> {
+/// The version of a replication group, and where it is in the network, is told of its members only.
+async fn first_member(client: &Client, of: &ReplicationGroup) -> Result<Option<CacheCluster>> {
     let Some(member) = of.member_clusters().first() else { return Ok(None) };
     let request = client.describe_cache_clusters().cache_cluster_id(member);
     match request.send().await.map_err(error("elasticache:DescribeCacheClusters")) {
-        Ok(answer) => {
-            let version = answer.cache_clusters().first().and_then(|cluster| cluster.engine_version());
-            Ok(version.map(minor_version))
-        }
+        Ok(answer) => Ok(answer.cache_clusters().first().cloned()),
         Err(error) if error.code == "CacheClusterNotFound" => Ok(None),
         Err(error) => Err(error),
     }
@@ -88,7 +87,7 @@ fn minor_version(version: &str) -> String {
     version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
 }
 
-fn replication_group_info(of: &ReplicationGroup, engine_version: Option<String>) -> ReplicationGroupInfo {
+fn replication_group_info(of: &ReplicationGroup, member: Option<&CacheCluster>) -> ReplicationGroupInfo {
     let endpoint = of.node_groups().first().and_then(|group| group.primary_endpoint());
     let fails_over =
         matches!(of.automatic_failover(), Some(AutomaticFailoverStatus::Enabled | AutomaticFailoverStatus::Enabling));
@@ -98,13 +97,18 @@ fn replication_group_info(of: &ReplicationGroup, engine_version: Option<String>)
         status: text(of.status()),
         settings: CacheSettings {
             node_type: text(of.cache_node_type()),
-            engine_version,
+            engine_version: member.and_then(|member| member.engine_version()).map(minor_version),
             replica_count: i64::try_from(of.member_clusters().len().saturating_sub(1)).unwrap_or_default(),
             automatic_failover: fails_over,
         },
         transit_encryption: of.transit_encryption_enabled() == Some(true),
         at_rest_encryption: of.at_rest_encryption_enabled() == Some(true),
         endpoint: endpoint.and_then(host_and_port),
+        subnet_group: member.and_then(|member| member.cache_subnet_group_name()).map(str::to_owned),
+        security_groups: set(member
+            .into_iter()
+            .flat_map(|member| member.security_groups())
+            .map(|group| group.security_group_id())),
     }
 }
 
@@ -155,6 +159,12 @@ pub(super) async fn modify_replication_group(client: &Client, id: &str, settings
         .multi_az_enabled(settings.automatic_failover)
         .apply_immediately(true);
     request.send().await.map_err(error("elasticache:ModifyReplicationGroup")).map(drop)
+}
+
+pub(super) async fn set_security_groups(client: &Client, id: &str, groups: &BTreeSet<String>) -> Result<()> {
+    let request = client.modify_replication_group().replication_group_id(id).set_security_group_ids(list(groups));
+    let answer = request.apply_immediately(true).send().await;
+    answer.map_err(error("elasticache:ModifyReplicationGroup")).map(drop)
 }
 
 pub(super) async fn set_replica_count(client: &Client, id: &str, before: i64, wanted: i64) -> Result<()> {

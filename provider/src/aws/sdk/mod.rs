@@ -353,6 +353,10 @@ impl Aws for SdkAws {
         ec2::launched(&self.clients().await?.ec2, key, value).await
     }
 
+    async fn launched_by_id(&self, ids: &BTreeSet<String>) -> Result<Vec<LaunchedInfo>> {
+        ec2::launched_by_id(&self.clients().await?.ec2, ids).await
+    }
+
     async fn run_instance(&self, new: &NewInstance) -> Result<String> {
         ec2::run_instance(&self.clients().await?.ec2, new).await
     }
@@ -392,6 +396,10 @@ impl Aws for SdkAws {
 
     async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()> {
         elasticache::modify_replication_group(&self.clients().await?.elasticache, id, settings).await
+    }
+
+    async fn set_cache_security_groups(&self, id: &str, groups: &BTreeSet<String>) -> Result<()> {
+        elasticache::set_security_groups(&self.clients().await?.elasticache, id, groups).await
     }
 
     async fn set_replica_count(&self, id: &str, before: i64, count: i64) -> Result<()> {

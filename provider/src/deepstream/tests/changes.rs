@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    Core, STACK, built, change, configuration, full, inhabited, outage, picture, quiet_changes, rolling_changes,
-    settle, small,
+    Core, STACK, Tested, built, change, configuration, full, inhabited, outage, picture, quiet_changes,
+    rolling_changes, settle, small, update,
 };
-use crate::aws::fake::{FakeAws, Verdict};
+use crate::aws::fake::{FakeAws, Fault, State, Verdict};
 use crate::deepstream::user_data::sha256;
+use crate::resource::testing::faults::{Operation, Trial};
 
 /// The user data of every node, as launched.
 fn user_data(aws: &FakeAws) -> BTreeSet<String> {
@@ -119,51 +120,68 @@ async fn a_newcomer_that_is_not_healthy_stops_the_roll_and_goes_again() {
     core.apply(Some(&configuration(&good))).await.succeeded();
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_node_that_is_gone_is_missed_and_made_again() {
-    let mut core = built(&small()).await;
-    let before = picture(&core);
-    let config = configuration(&small());
-    let id = core.state().get("nodes").as_list().unwrap()[0].get("instance_id").as_str().unwrap().to_owned();
-    {
-        let mut state = core.aws.state();
-        let instance = state.instances.get_mut(&id).unwrap();
-        instance.state = "terminated".to_owned();
-        instance.security_groups.clear();
-    }
-    assert_ne!(core.changes(&config).await, Vec::<String>::new());
-    core.apply(Some(&config)).await.succeeded();
-    settle().await;
-    assert_eq!(picture(&core), before);
-    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+/// A node that was terminated while a target group still had it.
+fn cut_short(state: &State) -> Option<String> {
+    let ended = |id: &str| state.instances.get(id).is_some_and(|instance| instance.state == "terminated");
+    let mut targets = state.target_groups.values().flat_map(|group| group.targets.keys());
+    targets.find(|(id, _)| ended(id)).map(|(id, _)| format!("{id} ended before its connections did"))
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_was_changed_of_a_node_or_the_cache_shows_and_is_repaired() {
-    type Hand = fn(&mut crate::aws::fake::State, &str);
-    let hands: [(&str, Hand); 4] = [
-        ("stopped", |state, id| state.instances.get_mut(id).unwrap().state = "stopped".to_owned()),
-        ("another type", |state, id| state.launches.get_mut(id).unwrap().new.instance_type = "t3.large".to_owned()),
-        ("metadata for everybody", |state, id| state.launches.get_mut(id).unwrap().requires_session = false),
-        ("another cache", |state, _| {
-            let cache = state
-                .caches
-                .values_mut()
-                .find(|cache| cache.new.id.starts_with("ds-web-") && !cache.new.id.starts_with("ds-web-2-"));
-            cache.unwrap().new.settings.node_type = "cache.t3.large".to_owned();
-        }),
-    ];
-    let config = configuration(&small());
-    for (what, change_by_hand) in hands {
-        let mut core = built(&small()).await;
-        let before = picture(&core);
-        let id = core.state().get("nodes").as_list().unwrap()[0].get("instance_id").as_str().unwrap().to_owned();
-        change_by_hand(&mut core.aws.state(), &id);
-        assert_ne!(core.changes(&config).await, Vec::<String>::new(), "{what}");
+async fn no_node_ends_before_its_connections_wherever_a_change_of_the_port_breaks_off() {
+    let operation = update("port", small(), &json!({"port": 7020}));
+    let trial = Trial::<Tested>::new(&operation).await;
+    let config = configuration(operation.after.as_ref().unwrap());
+    for call in &trial.expected.calls {
+        fastrand::seed(1);
+        let mut core = trial.base.fork();
+        core.aws.watch(cut_short);
+        core.aws.fail_at(call.index, Fault::Crash { after_effect: true });
+        core.apply(Some(&config)).await;
+        core.aws.clear_faults();
         core.apply(Some(&config)).await.succeeded();
-        settle().await;
-        assert_eq!(picture(&core), before, "{what}");
+        assert_eq!(core.aws.violations(), Vec::<String>::new(), "after {} {}", call.index, call.operation);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_ends_although_the_cache_takes_no_tags_for_a_while() {
+    let operation = Operation::new("create", None, Some(small()));
+    let trial = Trial::<Tested>::new(&operation).await;
+    let mut calls = trial.expected.calls.iter();
+    let finish = calls.find(|call| call.operation == "elasticache:RemoveTagsFromResource").unwrap();
+    fastrand::seed(1);
+    let mut core = trial.base.fork();
+    core.aws.fail_at(finish.index, Fault::Error("InvalidReplicationGroupState"));
+    core.apply(Some(&configuration(&small()))).await.succeeded();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_create_left_while_its_cache_came_up_is_taken_over() {
+    let operation = Operation::new("create", None, Some(small()));
+    let trial = Trial::<Tested>::new(&operation).await;
+    let mut calls = trial.expected.calls.iter();
+    let create = calls.find(|call| call.operation == "elasticache:CreateReplicationGroup").unwrap();
+    fastrand::seed(1);
+    let mut core = trial.base.fork();
+    core.aws.fail_at(create.index, Fault::Crash { after_effect: true });
+    let config = configuration(&small());
+    assert!(core.apply(Some(&config)).await.crashed);
+    core.aws.clear_faults();
+    // A second create, which has taken over what is there, fails as well.
+    let mut smooth = core.fork();
+    fastrand::seed(1);
+    smooth.apply(Some(&config)).await.succeeded();
+    let calls = smooth.aws.calls();
+    let refused = calls.iter().find(|call| call.mutating && !call.operation.contains("Tags")).unwrap();
+    let mut core = core.fork();
+    fastrand::seed(1);
+    core.aws.fail_at(refused.index, Fault::Error("OperationNotPermitted"));
+    assert_ne!(core.apply(Some(&config)).await.errors(), Vec::<String>::new());
+    core.aws.clear_faults();
+    core.apply(Some(&config)).await.succeeded();
+    settle().await;
+    assert_eq!(picture(&core), trial.expected.end);
 }
 
 #[tokio::test(start_paused = true)]

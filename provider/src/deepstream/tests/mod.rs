@@ -2,6 +2,7 @@
 //! in AWS.
 
 mod changes;
+mod drift;
 mod fault_loop;
 
 use std::time::Duration;

@@ -36,6 +36,11 @@ impl<'a> Planner<'a> {
                     self.push(id, Change::CreateCache(wanted.clone()), arbiter.clone(), "not there yet");
                     self.wait_for_cache(id);
                 }
+                Some(_) if self.observed.caches.get(id).is_some_and(|facts| facts.deleting) => {
+                    let gone = self.push(id, Change::WaitCacheDeleted, arbiter.clone(), "somebody deletes it");
+                    self.push(id, Change::CreateCache(wanted.clone()), after([gone]), "not there any more");
+                    self.wait_for_cache(id);
+                }
                 Some(there) => self.change_cache(id, wanted, there),
             }
         }
@@ -65,6 +70,12 @@ impl<'a> Planner<'a> {
         }
         if replicas < before {
             self.push(id, Change::SetReplicas(before, replicas), BTreeSet::new(), "too many replicas");
+            self.wait_for_cache(id);
+        }
+        // Where AWS does not tell the groups, they are taken to be right.
+        if !there.security_groups.is_empty() && there.security_groups != wanted.security_groups {
+            let change = Change::SetCacheSecurityGroups(wanted.security_groups.clone());
+            self.push(id, change, BTreeSet::new(), "other security groups");
             self.wait_for_cache(id);
         }
     }
@@ -140,15 +151,25 @@ impl<'a> Planner<'a> {
             }
             before = after([wait]);
             for old in olds {
-                before = self.drop_instance(group, old, before);
+                if !self.leaves_another_group(old) {
+                    before = self.drop_instance(group, old, before);
+                }
             }
         }
         let wanted: BTreeSet<u32> = self.desired.all_instances().map(|(_, instance)| instance.slot).collect();
         let gone: Vec<&NodeId> =
             self.surplus().filter(|(_, old)| !wanted.contains(&old.slot)).map(|(id, _)| id).collect();
         for id in gone {
-            self.drop_instance(group, id, before.clone());
+            if !self.leaves_another_group(id) {
+                self.drop_instance(group, id, before.clone());
+            }
         }
+    }
+
+    /// Whether an instance is in a target group that goes: it may have connections until that has drained.
+    fn leaves_another_group(&self, id: &NodeId) -> bool {
+        let mut going = self.observed.target_groups().filter(|(group, _)| self.desired.target_group(group).is_none());
+        going.any(|(group, _)| self.is_registered(group, id) || self.is_draining(group, id))
     }
 
     /// Brings an instance in: the step that waits until it is healthy.
@@ -194,17 +215,16 @@ impl<'a> Planner<'a> {
         self.observed.target_group(group).is_some_and(|there| there.targets.contains(&target))
     }
 
+    fn is_draining(&self, group: &NodeId, id: &NodeId) -> bool {
+        let mut health = self.observed.health.get(group).into_iter().flatten();
+        health.any(|known| known.state == "draining" && self.observed.id(id) == Some(known.id.as_str()))
+    }
+
     /// Drains and terminates an instance: the last of its steps.
     fn drop_instance(&mut self, group: &NodeId, id: &NodeId, mut before: BTreeSet<StepId>) -> BTreeSet<StepId> {
         let target = Ref::Of(id.clone());
         let registered = self.is_registered(group, id);
-        let drains = self
-            .observed
-            .health
-            .get(group)
-            .into_iter()
-            .flatten()
-            .any(|known| known.state == "draining" && self.observed.id(id) == Some(known.id.as_str()));
+        let drains = self.is_draining(group, id);
         if registered {
             let change = Change::DeregisterTargets([target.clone()].into());
             before = after([self.push(group, change, before, "not wanted")]);
@@ -218,13 +238,15 @@ impl<'a> Planner<'a> {
 
     /// Ends what is left: the instances of a target group that was replaced, and caches that nobody uses any more.
     pub(super) fn retire_cluster(&mut self) {
-        if !self.rolls() {
-            let mut moved = self.steps_of(|step| matches!(step.node, NodeId::TargetGroup(_)));
-            moved.extend(self.waits());
-            let olds: Vec<&NodeId> = self.surplus().map(|(id, _)| id).collect();
-            for id in olds {
-                self.push(id, Change::TerminateInstance, moved.clone(), "not wanted");
-            }
+        let mut moved = self.steps_of(|step| matches!(step.node, NodeId::TargetGroup(_)));
+        moved.extend(self.waits());
+        let rolls = self.rolls();
+        let olds: Vec<&NodeId> =
+            self.surplus().map(|(id, _)| id).filter(|id| !rolls || self.leaves_another_group(id)).collect();
+        for id in olds {
+            self.push(id, Change::TerminateInstance, moved.clone(), "not wanted");
+        }
+        if !rolls {
             self.put_instances_back();
         }
         let mut unused = self.steps_of(|step| matches!(step.node, NodeId::Instance(_)));

@@ -108,7 +108,7 @@ impl Run<'_> {
         }
     }
 
-    fn cache_id(&self) -> Result<&str, StepError> {
+    pub(super) fn cache_id(&self) -> Result<&str, StepError> {
         match &self.step.node {
             NodeId::Cache(id) => Ok(id),
             other => Err(StepError::Unresolved(other.to_string())),

@@ -225,6 +225,9 @@ impl Run<'_> {
                 other => return Err(StepError::Unresolved(other.to_string())),
             },
             Change::SetCache(settings) => self.set_cache(settings).await?,
+            Change::SetCacheSecurityGroups(groups) => {
+                aws.set_cache_security_groups(self.cache_id()?, &self.ids(groups)?).await?;
+            }
             Change::SetReplicas(before, count) => self.set_replicas(*before, *count).await?,
             Change::DeleteCache => self.delete_cache().await?,
             Change::WaitCacheDeleted => self.look_for_deleted_cache().await?,
@@ -282,11 +285,13 @@ impl Run<'_> {
             }
             (
                 Change::SetCache(_)
+                | Change::SetCacheSecurityGroups(_)
                 | Change::SetReplicas(..)
                 | Change::DeleteCache
                 | Change::Tag(..)
-                | Change::Untag(..),
-                "InvalidReplicationGroupState",
+                | Change::Untag(..)
+                | Change::Finish(_),
+                "InvalidReplicationGroupState" | "InvalidCacheClusterState",
             ) => Some(Duration::MAX),
             (Change::DeleteCacheSubnetGroup, "CacheSubnetGroupInUse") => Some(SETTLING),
             (

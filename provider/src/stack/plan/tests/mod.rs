@@ -1,5 +1,6 @@
 //! Plans as text, and what holds for every plan: it ends at what is wanted, in any order that it allows.
 
+mod cluster;
 mod graphs;
 mod world;
 
