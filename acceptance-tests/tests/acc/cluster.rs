@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::stack::{self, HEADER};
 
-const TYPE: &str = "codestream_deepstream_cluster";
+pub(crate) const TYPE: &str = "codestream_deepstream_cluster";
 
 /// A cluster named `realtime`, with more arguments.
 pub(crate) fn cluster(seed: &Seed, more: &str) -> String {
@@ -28,7 +28,7 @@ pub(crate) fn cluster(seed: &Seed, more: &str) -> String {
 }
 
 /// The running instances of the cluster, by id.
-fn nodes(aws: &Account) -> BTreeSet<String> {
+pub(crate) fn nodes(aws: &Account) -> BTreeSet<String> {
     let filters = json!([
         { "Name": "tag:codestream:stack", "Values": ["realtime"] },
         { "Name": "instance-state-name", "Values": ["pending", "running"] },

@@ -6,6 +6,7 @@ mod call_counts;
 mod certificates;
 mod cluster;
 mod cluster_for_real;
+mod cluster_traffic;
 mod continuity;
 mod docs;
 mod drift;

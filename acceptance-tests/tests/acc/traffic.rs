@@ -82,7 +82,7 @@ impl Stage {
 }
 
 /// Writes to the terminal, also when the test passes.
-fn tell(line: &str) {
+pub(crate) fn tell(line: &str) {
     writeln!(io::stderr(), "{line}").expect("a standard error that can be written");
 }
 
@@ -162,7 +162,7 @@ impl Requests {
 }
 
 /// Stops the clients, also when the test fails.
-struct Stop<'a>(&'a AtomicBool);
+pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {
