@@ -5,8 +5,8 @@
 //!                                 test ---- looks, and changes things behind the provider's back ----^
 //! ```
 //!
-//! [`DataPlane`] makes the load balancers of the local AWS serve, for tests with [`Client`]s and a [`Host`], or with real
-//! servers and clients of [`deepstream`].
+//! [`DataPlane`] makes the load balancers of the local AWS serve, for tests with [`Client`]s and a [`Host`], or with
+//! the real servers and clients of [`deepstream`].
 //!
 //! Every test works in an AWS account of its own ([`Account`]) on one server per test process, so tests neither
 //! collide nor wait for one another.

@@ -1,7 +1,7 @@
 //! A cluster serves: real clients reach real servers through the load balancer's listeners, whatever becomes of a node.
 //!
-//! EC2 is played here: whenever the local AWS has launched an instance, a server starts as the user data of that instance
-//! says, and when it has terminated one, its server is killed.
+//! EC2 is played here: whenever the local AWS has launched an instance, a server starts as the user data of that
+//! instance says, and when it has terminated one, its server is killed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
