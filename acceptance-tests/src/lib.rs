@@ -5,7 +5,8 @@
 //!                                 test ---- looks, and changes things behind the provider's back ----^
 //! ```
 //!
-//! [`DataPlane`] makes the load balancers of the local AWS serve, for tests with [`Client`]s and a [`Host`].
+//! [`DataPlane`] makes the load balancers of the local AWS serve, for tests with [`Client`]s and a [`Host`], or with
+//! the real servers and clients of [`deepstream`].
 //!
 //! Every test works in an AWS account of its own ([`Account`]) on one server per test process, so tests neither
 //! collide nor wait for one another.
@@ -15,6 +16,7 @@ mod background;
 mod calls;
 mod client;
 mod data_plane;
+pub mod deepstream;
 mod docs;
 mod faults;
 mod host;

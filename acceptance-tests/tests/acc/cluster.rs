@@ -39,7 +39,7 @@ pub(crate) fn instances(aws: &Account) -> Vec<Value> {
 }
 
 /// Their ids.
-fn nodes(aws: &Account) -> BTreeSet<String> {
+pub(crate) fn nodes(aws: &Account) -> BTreeSet<String> {
     let id = |instance: &Value| {
         assert_eq!(instance["MetadataOptions"]["HttpTokens"], "required");
         stack::text(&instance["InstanceId"])

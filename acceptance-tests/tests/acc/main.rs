@@ -8,6 +8,7 @@ mod cloud_init;
 mod cluster;
 mod cluster_drift;
 mod cluster_for_real;
+mod cluster_traffic;
 mod continuity;
 mod docs;
 mod drift;

@@ -39,21 +39,22 @@ struct Stage {
 }
 
 impl Stage {
-    /// `None`, and a word about it, on a machine without HAProxy.
-    fn set() -> Option<Self> {
+    /// Sets a stage with each CLI for a test of its own; none, and a word about it, on a machine without HAProxy.
+    fn with_each_cli(test: impl Fn(Self)) {
         if let Err(missing) = haproxy() {
             tell(&format!("SKIPPED, no traffic was tested: {missing}"));
-            return None;
+            return;
         }
-        let cli = Cli::all().expect("a CLI to test with").swap_remove(0);
-        let aws = Account::new().expect("an AWS account");
-        let epoch = Instant::now();
-        let workspace = Workspace::new(&cli, &aws).expect("a workspace");
-        let plane = DataPlane::start(&aws, SECOND).expect("a data plane");
-        let host = Host::start("first").expect("a host");
-        let stage = Self { aws, epoch, workspace, plane, host };
-        stage.inhabit(0, &stage.host);
-        Some(stage)
+        for cli in Cli::all().expect("a CLI to test with") {
+            let aws = Account::new().expect("an AWS account");
+            let epoch = Instant::now();
+            let workspace = Workspace::new(&cli, &aws).expect("a workspace");
+            let plane = DataPlane::start(&aws, SECOND).expect("a data plane");
+            let host = Host::start("first").expect("a host");
+            let stage = Self { aws, epoch, workspace, plane, host };
+            stage.inhabit(0, &stage.host);
+            test(stage);
+        }
     }
 
     fn seed(&self) -> &Seed {
@@ -82,7 +83,7 @@ impl Stage {
 }
 
 /// Writes to the terminal, also when the test passes.
-fn tell(line: &str) {
+pub(crate) fn tell(line: &str) {
     writeln!(io::stderr(), "{line}").expect("a standard error that can be written");
 }
 
@@ -162,7 +163,7 @@ impl Requests {
 }
 
 /// Stops the clients, also when the test fails.
-struct Stop<'a>(&'a AtomicBool);
+pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {
@@ -234,109 +235,113 @@ impl Connected {
 
 #[test]
 fn over_http_requests_and_web_sockets_reach_the_host() {
-    let Some(stage) = Stage::set() else { return };
-    stage.apply(&stack::http(stage.seed(), EVERYBODY));
-    let [api, broadcaster] = [80, 12080].map(|port| stage.site(port));
-    runtime().block_on(async {
-        let client = Client::default();
-        for _ in 0..100 {
-            let answer = client.get(api, "/no-auth/capabilities").await.expect("an answer");
-            assert_eq!((answer.status, answer.body.as_str()), (200, "first answers /no-auth/capabilities"));
-        }
-        let mut sockets = Vec::new();
-        for _ in 0..20 {
-            sockets.push(client.socket(broadcaster).await.expect("a WebSocket"));
-        }
-        for round in 0..5 {
-            for socket in &mut sockets {
-                socket.echo(&format!("message {round}")).await.expect("an echo");
+    Stage::with_each_cli(|stage| {
+        stage.apply(&stack::http(stage.seed(), EVERYBODY));
+        let [api, broadcaster] = [80, 12080].map(|port| stage.site(port));
+        runtime().block_on(async {
+            let client = Client::default();
+            for _ in 0..100 {
+                let answer = client.get(api, "/no-auth/capabilities").await.expect("an answer");
+                assert_eq!((answer.status, answer.body.as_str()), (200, "first answers /no-auth/capabilities"));
             }
-        }
-        tell(&format!("HTTP: 100 requests sent, 0 failed; {} WebSockets open, 100 echoes, 0 cut", sockets.len()));
+            let mut sockets = Vec::new();
+            for _ in 0..20 {
+                sockets.push(client.socket(broadcaster).await.expect("a WebSocket"));
+            }
+            for round in 0..5 {
+                for socket in &mut sockets {
+                    socket.echo(&format!("message {round}")).await.expect("an echo");
+                }
+            }
+            tell(&format!("HTTP: 100 requests sent, 0 failed; {} WebSockets open, 100 echoes, 0 cut", sockets.len()));
+        });
+        stage.workspace.plan().expect_no_changes();
     });
-    stage.workspace.plan().expect_no_changes();
 }
 
 #[test]
 fn from_http_to_https_no_request_fails_and_web_sockets_end_only_with_the_deregistration_delay() {
-    let Some(stage) = Stage::set() else { return };
-    stage.apply(&stack::http(stage.seed(), EVERYBODY));
-    for port in [80, 12080] {
-        stage.site(port);
-    }
-    stage.aws.proxy().clear_calls();
-    let stop = AtomicBool::new(false);
-    let (plane, stopped) = (&stage.plane, &stop);
-    let (requests, connected) = thread::scope(|scope| {
-        // Half of the clients move to the new port when it serves, the others stay as long as they can.
-        let clients: Vec<_> = (0..8)
-            .map(|number| {
-                let ports = [12080, 12443];
-                scope.spawn(move || runtime().block_on(Connected::stay(plane, ports, number % 2 == 0, stopped)))
-            })
-            .collect();
-        let stopping = Stop(&stop);
-        let requests = under_load(&stage, &[&[80, 443], &[12080, 12443]], || {
-            stage.apply(&stack::https(stage.seed(), EVERYBODY));
-            // The old listeners are gone, and the new ones serve on.
-            eventually("the old ports are closed", async || {
-                [80, 12080].iter().all(|port| plane.site(NAME, *port).is_none())
+    Stage::with_each_cli(|stage| {
+        stage.apply(&stack::http(stage.seed(), EVERYBODY));
+        for port in [80, 12080] {
+            stage.site(port);
+        }
+        stage.aws.proxy().clear_calls();
+        let stop = AtomicBool::new(false);
+        let (plane, stopped) = (&stage.plane, &stop);
+        let (requests, connected) = thread::scope(|scope| {
+            // Half of the clients move to the new port when it serves, the others stay as long as they can.
+            let clients: Vec<_> = (0..8)
+                .map(|number| {
+                    let ports = [12080, 12443];
+                    scope.spawn(move || runtime().block_on(Connected::stay(plane, ports, number % 2 == 0, stopped)))
+                })
+                .collect();
+            let stopping = Stop(&stop);
+            let requests = under_load(&stage, &[&[80, 443], &[12080, 12443]], || {
+                stage.apply(&stack::https(stage.seed(), EVERYBODY));
+                // The old listeners are gone, and the new ones serve on.
+                eventually("the old ports are closed", async || {
+                    [80, 12080].iter().all(|port| plane.site(NAME, *port).is_none())
+                });
+                for port in [443, 12443] {
+                    stage.site(port);
+                }
             });
-            for port in [443, 12443] {
-                stage.site(port);
-            }
+            drop(stopping);
+            let connected: Vec<Connected> =
+                clients.into_iter().map(|client| client.join().expect("a client that ends")).collect();
+            (requests, connected)
         });
-        drop(stopping);
-        let connected: Vec<Connected> =
-            clients.into_iter().map(|client| client.join().expect("a client that ends")).collect();
-        (requests, connected)
-    });
-    requests.none_failed("HTTP to HTTPS");
+        requests.none_failed("HTTP to HTTPS");
 
-    let calls = stage.aws.proxy().calls();
-    let deregistered = calls.iter().filter(|call| call.action == "DeregisterTargets").map(|call| call.started).min();
-    let due = stage.epoch + deregistered.expect("the old targets were deregistered") + DELAY;
-    let sum = |of: fn(&Connected) -> usize| connected.iter().map(of).sum::<usize>();
-    let cut: Vec<Instant> = connected.iter().flat_map(|client| client.cut.iter().copied()).collect();
-    let early = cut.iter().filter(|when| **when < due).count();
-    tell(&format!(
-        "HTTP to HTTPS: {} WebSockets of {} clients opened, {} echoes, {} ended with the deregistration delay, {early} \
+        let calls = stage.aws.proxy().calls();
+        let deregistered =
+            calls.iter().filter(|call| call.action == "DeregisterTargets").map(|call| call.started).min();
+        let due = stage.epoch + deregistered.expect("the old targets were deregistered") + DELAY;
+        let sum = |of: fn(&Connected) -> usize| connected.iter().map(of).sum::<usize>();
+        let cut: Vec<Instant> = connected.iter().flat_map(|client| client.cut.iter().copied()).collect();
+        let early = cut.iter().filter(|when| **when < due).count();
+        tell(&format!(
+            "HTTP to HTTPS: {} WebSockets of {} clients opened, {} echoes, {} ended with the deregistration delay, {early} \
          cut before",
-        sum(|client| client.opened),
-        connected.len(),
-        sum(|client| client.echoes),
-        cut.len() - early,
-    ));
-    assert_eq!(early, 0);
-    for (number, client) in connected.iter().enumerate() {
-        assert_eq!(client.cut.len(), number % 2, "client {number}: {client:?}");
-    }
-    stage.workspace.plan().expect_no_changes();
+            sum(|client| client.opened),
+            connected.len(),
+            sum(|client| client.echoes),
+            cut.len() - early,
+        ));
+        assert_eq!(early, 0);
+        for (number, client) in connected.iter().enumerate() {
+            assert_eq!(client.cut.len(), number % 2, "client {number}: {client:?}");
+        }
+        stage.workspace.plan().expect_no_changes();
+    });
 }
 
 #[test]
 fn a_rotated_certificate_is_served_on_both_ports_and_no_request_fails_meanwhile() {
-    let Some(stage) = Stage::set() else { return };
-    let (seed, configuration) = (stage.seed(), stack::https(stage.seed(), EVERYBODY));
-    stage.apply(&configuration);
-    let served = |arn: &str| {
-        let expected = stage.plane.certificate(arn).expect("a listener has the certificate");
-        for port in [443, 12443] {
-            let site = stage.site(port);
-            let shown = async || Client::default().certificate(site).await.is_ok_and(|shown| shown == expected);
-            eventually(&format!("{arn} is served on {port}"), shown);
-        }
-    };
-    served(&seed.certificate_arn);
-    let requests = under_load(&stage, &[&[443], &[12443]], || {
-        stage.apply(&configuration.replace(&seed.certificate_arn, &seed.issued_certificate_arn));
-        eventually("the new certificate was made", async || {
-            stage.plane.certificate(&seed.issued_certificate_arn).is_some()
+    Stage::with_each_cli(|stage| {
+        let (seed, configuration) = (stage.seed(), stack::https(stage.seed(), EVERYBODY));
+        stage.apply(&configuration);
+        let served = |arn: &str| {
+            let expected = stage.plane.certificate(arn).expect("a listener has the certificate");
+            for port in [443, 12443] {
+                let site = stage.site(port);
+                let shown = async || Client::default().certificate(site).await.is_ok_and(|shown| shown == expected);
+                eventually(&format!("{arn} is served on {port}"), shown);
+            }
+        };
+        served(&seed.certificate_arn);
+        let requests = under_load(&stage, &[&[443], &[12443]], || {
+            stage.apply(&configuration.replace(&seed.certificate_arn, &seed.issued_certificate_arn));
+            eventually("the new certificate was made", async || {
+                stage.plane.certificate(&seed.issued_certificate_arn).is_some()
+            });
+            served(&seed.issued_certificate_arn);
         });
-        served(&seed.issued_certificate_arn);
+        requests.none_failed("certificate rotation");
+        stage.workspace.plan().expect_no_changes();
     });
-    requests.none_failed("certificate rotation");
-    stage.workspace.plan().expect_no_changes();
 }
 
 #[test]
@@ -357,81 +362,84 @@ fn an_apply_says_why_a_host_is_unhealthy_and_what_to_do() {
         ),
     ];
     for (breaks, words) in breakages {
-        let Some(stage) = Stage::set() else { return };
-        breaks(&stage);
-        let impatient = format!("{EVERYBODY}timeouts = {{ create = \"15s\" }}");
-        stage.workspace.write("main.tf", &stack::http(stage.seed(), &impatient));
-        let mut refused = stage.workspace.apply();
-        for said in words {
-            refused = refused.expect_error(said);
-        }
-        assert!(refused.stderr.contains(&stage.seed().instance_ids[0]), "{}", refused.stderr);
-        tell(&format!("an unhealthy host: the apply failed with {}", words[0]));
+        Stage::with_each_cli(|stage| {
+            breaks(&stage);
+            let impatient = format!("{EVERYBODY}timeouts = {{ create = \"15s\" }}");
+            stage.workspace.write("main.tf", &stack::http(stage.seed(), &impatient));
+            let mut refused = stage.workspace.apply();
+            for said in words {
+                refused = refused.expect_error(said);
+            }
+            assert!(refused.stderr.contains(&stage.seed().instance_ids[0]), "{}", refused.stderr);
+            tell(&format!("an unhealthy host: the apply failed with {}", words[0]));
+        });
     }
 }
 
 #[test]
 fn exactly_the_given_clients_are_let_in() {
-    let Some(stage) = Stage::set() else { return };
-    let everybody: Vec<Ipv4Addr> =
-        ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.1.0.0", "127.1.255.255", "127.2.0.0", "127.9.9.9"]
-            .map(|address| address.parse().expect("an address"))
-            .to_vec();
-    let cases = [
-        (json!(["127.0.0.2/32", "127.1.0.0/16"]), vec!["127.0.0.2", "127.1.0.0", "127.1.255.255", "127.9.9.9"]),
-        (json!(["127.0.0.0/31"]), vec!["127.0.0.1", "127.9.9.9"]),
-    ];
-    let (mut sent, mut refused) = (0, 0);
-    for (blocks, admitted) in cases {
-        let sources = format!("client_cidr_blocks = {blocks}\ninstance_cidr_blocks = [\"127.9.9.9/32\"]");
-        stage.apply(&stack::http(stage.seed(), &sources));
-        for port in [80, 12080] {
-            let site = stage.site(port);
-            let mut seen = Vec::new();
-            eventually(&format!("{admitted:?} are let in on {port}, and nobody else"), async || {
-                seen.clear();
-                for client in &everybody {
-                    sent += 1;
-                    match Client::at(*client).get(site, "/").await {
-                        Ok(_) => seen.push(client.to_string()),
-                        Err(_) => refused += 1,
+    Stage::with_each_cli(|stage| {
+        let everybody: Vec<Ipv4Addr> =
+            ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.1.0.0", "127.1.255.255", "127.2.0.0", "127.9.9.9"]
+                .map(|address| address.parse().expect("an address"))
+                .to_vec();
+        let cases = [
+            (json!(["127.0.0.2/32", "127.1.0.0/16"]), vec!["127.0.0.2", "127.1.0.0", "127.1.255.255", "127.9.9.9"]),
+            (json!(["127.0.0.0/31"]), vec!["127.0.0.1", "127.9.9.9"]),
+        ];
+        let (mut sent, mut refused) = (0, 0);
+        for (blocks, admitted) in cases {
+            let sources = format!("client_cidr_blocks = {blocks}\ninstance_cidr_blocks = [\"127.9.9.9/32\"]");
+            stage.apply(&stack::http(stage.seed(), &sources));
+            for port in [80, 12080] {
+                let site = stage.site(port);
+                let mut seen = Vec::new();
+                eventually(&format!("{admitted:?} are let in on {port}, and nobody else"), async || {
+                    seen.clear();
+                    for client in &everybody {
+                        sent += 1;
+                        match Client::at(*client).get(site, "/").await {
+                            Ok(_) => seen.push(client.to_string()),
+                            Err(_) => refused += 1,
+                        }
                     }
-                }
-                seen == admitted
-            });
+                    seen == admitted
+                });
+            }
         }
-    }
-    tell(&format!("security group: {sent} requests sent, {refused} refused, by the right clients each time"));
+        tell(&format!("security group: {sent} requests sent, {refused} refused, by the right clients each time"));
+    });
 }
 
 #[test]
 fn an_instance_and_a_target_port_are_swapped_under_load_and_no_request_fails() {
-    let Some(stage) = Stage::set() else { return };
-    let (seed, second, third) = (stage.seed(), Host::start("second"), Host::start("third"));
-    let [second, third] = [second, third].map(|host| host.expect("a host"));
-    stage.inhabit(1, &second);
-    stage.plane.serve(&seed.instance_ids[1], 8080, third.addresses()[&80]);
-    stage.apply(&stack::http(seed, EVERYBODY));
-    for port in [80, 12080] {
-        stage.site(port);
-    }
-    let api_is = |host: &str| {
-        let site = stage.site(80);
-        let expected = format!("{host} answers /");
-        let answers = async || Client::default().get(site, "/").await.is_ok_and(|answer| answer.body == expected);
-        eventually(&format!("the {host} host is the API"), answers);
-    };
+    Stage::with_each_cli(|stage| {
+        let (seed, second, third) = (stage.seed(), Host::start("second"), Host::start("third"));
+        let [second, third] = [second, third].map(|host| host.expect("a host"));
+        stage.inhabit(1, &second);
+        stage.plane.serve(&seed.instance_ids[1], 8080, third.addresses()[&80]);
+        stage.apply(&stack::http(seed, EVERYBODY));
+        for port in [80, 12080] {
+            stage.site(port);
+        }
+        let api_is = |host: &str| {
+            let site = stage.site(80);
+            let expected = format!("{host} answers /");
+            let answers = async || Client::default().get(site, "/").await.is_ok_and(|answer| answer.body == expected);
+            eventually(&format!("the {host} host is the API"), answers);
+        };
 
-    let other = format!("{EVERYBODY}instance_ids = {}\n", json!(seed.instance_ids[1..]));
-    let requests = under_load(&stage, &[&[80], &[12080]], || {
-        stage.apply(&stack::http(seed, &other));
-        api_is("second");
+        let other = format!("{EVERYBODY}instance_ids = {}\n", json!(seed.instance_ids[1..]));
+        let requests = under_load(&stage, &[&[80], &[12080]], || {
+            stage.apply(&stack::http(seed, &other));
+            api_is("second");
+        });
+        requests.none_failed("instance swap");
+        let requests = under_load(&stage, &[&[80], &[12080]], || {
+            stage.apply(&stack::http(seed, &format!("{other}api = {{ target_port = 8080 }}")));
+            api_is("third");
+        });
+        requests.none_failed("target port change");
+        stage.workspace.plan().expect_no_changes();
     });
-    requests.none_failed("instance swap");
-    let requests = under_load(&stage, &[&[80], &[12080]], || {
-        stage.apply(&stack::http(seed, &format!("{other}api = {{ target_port = 8080 }}")));
-        api_is("third");
-    });
-    requests.none_failed("target port change");
-    stage.workspace.plan().expect_no_changes();
 }
