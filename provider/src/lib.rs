@@ -13,6 +13,8 @@
 
 mod alb;
 mod aws;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod certificate;
 mod data_sources;
 mod deepstream;

@@ -1,13 +1,14 @@
 //! AWS as this provider sees it: a narrow trait in our own types, each method one API call.
 //!
-//! `sdk` implements it on the AWS SDK, `fake` (tests only) in memory. Nothing outside `sdk` names an SDK type.
+//! `sdk` implements it on the AWS SDK, `fake` (tests and benchmarks only) in memory. Nothing outside `sdk` names an SDK type.
 //! Lookups answer `None` or an empty list for what does not exist; only changes report a missing object as an
 //! error. Object arguments are AWS's own identifiers: ARNs for load balancing, ids for EC2.
 
 mod batch;
 mod cluster;
 mod error;
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
+#[cfg_attr(not(test), allow(dead_code, unused_imports, reason = "the benchmarks need less of it than the tests"))]
 pub(crate) mod fake;
 mod sdk;
 

@@ -1,4 +1,5 @@
-//! AWS in memory, for tests: its objects as plain data, the time they take, and the ways in which a call fails.
+//! AWS in memory, for tests and benchmarks: its objects as plain data, the time they take, and the ways in which a call
+//! fails.
 //!
 //! It runs on tokio's clock, so a test with a paused clock waits for nothing. Objects change in calls, by time
 //! (each look at the state first brings it up to now), and by a test's own hand, behind the provider's back.
@@ -8,6 +9,7 @@ mod ec2;
 mod elasticache;
 mod elbv2;
 mod faults;
+#[cfg(test)]
 mod fixtures;
 mod health;
 mod launches;
