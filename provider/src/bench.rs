@@ -72,6 +72,7 @@ impl Cluster {
             aws: aws.clone(),
             owner: owner(),
             tags: Tags::new(),
+            records: self.desired.record_names(),
             purpose: self.purpose,
             limits: Limits { deadline: Instant::now() + TIMEOUT, stop: Stop::new() },
         };
