@@ -425,6 +425,17 @@ pub(crate) struct VpcInfo {
     pub ipv6_cidr_blocks: BTreeSet<String>,
 }
 
+impl VpcInfo {
+    /// A VPC by all of its route tables: AWS puts a local route for each of its blocks in every one (VPC guide, "Route
+    /// table concepts"). `None` when they have no such route.
+    pub(crate) fn routed(id: &str, tables: &[RouteTableInfo]) -> Option<Self> {
+        let local = tables.iter().flat_map(|table| &table.routes).filter(|route| route.target == "local");
+        let (ipv6_cidr_blocks, cidr_blocks): (BTreeSet<String>, BTreeSet<String>) =
+            local.map(|route| route.destination.clone()).partition(|block| block.contains(':'));
+        (!cidr_blocks.is_empty()).then(|| Self { id: id.to_owned(), cidr_blocks, ipv6_cidr_blocks })
+    }
+}
+
 /// An instance as described.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InstanceInfo {

@@ -54,7 +54,7 @@ pub(crate) async fn check(
     judge_rules(&change, &mut found);
     answers.report_failures(&mut found);
     let vpc_id = answers.subnets.as_deref().and_then(common_vpc).map(str::to_owned);
-    Preflight { vpc_id, diagnostics: in_mode(mode, found) }
+    Preflight { vpc_id, vpc: answers.routed_vpc(&change), diagnostics: in_mode(mode, found) }
 }
 
 /// The subnets of the load balancer and of the nodes, as far as they are known.

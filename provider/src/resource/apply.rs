@@ -56,6 +56,7 @@ impl Asking<'_> {
 pub(super) async fn create<C: Composite>(
     aws: Arc<dyn Aws>,
     planned: &Value,
+    private: &[u8],
     stop: Stop,
 ) -> Result<ApplyResponse, Diagnostics> {
     let config = known_config::<C>(planned)?;
@@ -63,7 +64,7 @@ pub(super) async fn create<C: Composite>(
     let owner = find::owner::<C>(&config.name, new_resource_id());
     let asking = Asking { verb: "create", stack: &config.name, stop: &limits.stop };
     let planned = &asking.ask(C::complete(aws.as_ref(), planned)).await?;
-    let vpc = asking.ask(vpc_of(aws.as_ref(), &config, planned)).await?;
+    let vpc = asking.ask(vpc_of(aws.as_ref(), &config, planned, Private::decode(private).vpc())).await?;
     let mut found = asking.ask(find_names::<C>(aws.as_ref(), &config, &owner, vpc.clone())).await?;
     found.observed.vpc = vpc;
     let tags = tags_of(planned.get("tags_all"));
@@ -212,12 +213,15 @@ fn wanted<C: Composite>(planned: &Value, found: &Found, tags: &Tags) -> Result<D
     wanted.ok_or_else(|| diagnose::bug("the planned configuration is not wholly known at apply"))
 }
 
-/// The VPC of the stack with its address blocks.
-async fn vpc_of(aws: &dyn Aws, config: &Common, planned: &Value) -> Result<VpcInfo, AwsError> {
+/// The VPC of the stack with its address blocks, asked for when the plan found none.
+async fn vpc_of(aws: &dyn Aws, config: &Common, planned: &Value, found: VpcInfo) -> Result<VpcInfo, AwsError> {
     let mut id = planned.get("vpc_id").as_str().unwrap_or_default().to_owned();
     if id.is_empty() {
         let subnets = aws.subnets(&config.subnet_ids).await?;
         id = subnets.into_iter().next().map(|subnet| subnet.vpc_id).unwrap_or_default();
+    }
+    if found.id == id && !found.cidr_blocks.is_empty() {
+        return Ok(found);
     }
     let known = VpcInfo { id: id.clone(), ..VpcInfo::default() };
     Ok(aws.vpc(&id).await?.unwrap_or(known))

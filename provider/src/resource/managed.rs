@@ -155,7 +155,7 @@ impl<C: Composite> Managed<C> {
             () = request.stop.cancelled() => return Err(diagnose::stopped()),
         }
         match (request.prior, request.planned) {
-            (None, Some(planned)) => apply::create::<C>(aws, &planned, request.stop).await,
+            (None, Some(planned)) => apply::create::<C>(aws, &planned, &request.private, request.stop).await,
             (Some(prior), Some(planned)) => {
                 apply::update::<C>(aws, &prior, &planned, &request.private, request.stop).await
             }
@@ -232,11 +232,13 @@ impl<C: Composite> Resource for Managed<C> {
         let records = C::common(&planned).map(|common| common.records).unwrap_or_default();
         let kept = Private::decode(&private);
         diagnostics.extend(diagnose::refuse_routed(records.iter().filter(|record| kept.is_routed(record))));
-        if let Some(prior) = prior.filter(|_| requires_replace.is_empty()) {
-            diagnostics.extend(self.foreign_users(&settings, &prior, &planned, &private).await);
+        if let Some(prior) = prior.as_ref().filter(|_| requires_replace.is_empty()) {
+            diagnostics.extend(self.foreign_users(&settings, prior, &planned, &private).await);
         }
         // Each half was checked by itself; together they may be too many.
         diagnostics.extend(tags::validate(&tags_all, &Path::of("tags"), C::OWN_TAGS));
+        let private =
+            if prior.is_none() { Private::decode(&private).for_create(checked.vpc).encode() } else { private };
         PlanResponse { planned: Some(planned), requires_replace, private, diagnostics }
     }
 

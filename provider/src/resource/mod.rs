@@ -41,7 +41,7 @@ use tfplugin::diagnostics::Diagnostics;
 use tfplugin::schema::Schema;
 use tfplugin::value::Value;
 
-use crate::aws::{Aws, AwsError, Tags};
+use crate::aws::{Aws, AwsError, Tags, VpcInfo};
 use crate::settings::Preflight as Mode;
 use crate::stack::observe::Roles;
 use crate::stack::{Desired, Observed, Record};
@@ -76,6 +76,8 @@ pub(crate) struct Common {
 pub(crate) struct Preflight {
     /// The VPC of the subnets, when they were looked up and have one in common.
     pub(crate) vpc_id: Option<String>,
+    /// That VPC with its address blocks, when these were looked up.
+    pub(crate) vpc: Option<VpcInfo>,
     /// What would go wrong. With [`Mode::Warn`] none of it is an error.
     pub(crate) diagnostics: Diagnostics,
 }

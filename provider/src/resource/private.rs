@@ -122,6 +122,13 @@ impl Private {
         ports.filter_map(|(port, role)| Some((*port, named(role)?))).collect()
     }
 
+    /// What a plan hands to a create: the VPC as the plan found it. Core plans again right before it creates, so that is
+    /// what AWS says then.
+    pub(crate) fn for_create(self, vpc: Option<VpcInfo>) -> Self {
+        let VpcInfo { id: vpc_id, cidr_blocks, ipv6_cidr_blocks } = vpc.unwrap_or_default();
+        Self { vpc_id, cidr_blocks, ipv6_cidr_blocks, ..self }
+    }
+
     /// The VPC.
     pub(crate) fn vpc(&self) -> VpcInfo {
         VpcInfo {

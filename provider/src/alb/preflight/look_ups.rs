@@ -34,7 +34,8 @@ pub(super) async fn ask(aws: &dyn Aws, change: &Change<'_>) -> (Answers, Hosts) 
     let vpc_id = answers.vpc_id(change);
     let with_routes = change.text("scheme") == Some("internet-facing") && change.touches(&["subnet_ids"]);
     let walls = walls(change, instances.as_deref().unwrap_or_default());
-    let walled = vpc_id.as_deref().filter(|_| !walls.is_empty());
+    // The routes tell the blocks, too.
+    let walled = vpc_id.as_deref().filter(|_| !walls.is_empty() && !with_routes);
     let groups = walls.into_keys().flatten().chain(change.added("security_group_ids"));
     let managed = change.text("instance_security_group_id").filter(|_| change.touches(&["instance_security_group_id"]));
     let groups: BTreeSet<String> = groups.chain(managed.map(str::to_owned)).collect();
@@ -42,7 +43,7 @@ pub(super) async fn ask(aws: &dyn Aws, change: &Change<'_>) -> (Answers, Hosts) 
     let vpc = OptionFuture::from(walled.map(|id| aws.vpc(id)));
     let groups = OptionFuture::from(groups.as_ref().map(|key| aws.security_groups(key)));
     let (vpc, groups) = answers.second_round(aws, change, with_routes, join(vpc, groups)).await;
-    let vpc = answers.take("the address blocks of the VPC", vpc).flatten();
+    let vpc = answers.take("the address blocks of the VPC", vpc).flatten().or_else(|| answers.routed_vpc(change));
     let security_groups = answers.take("the security groups", groups);
     (answers, Hosts { instances, vpc, security_groups })
 }

@@ -13,7 +13,9 @@ use crate::alb::CodestreamAlb;
 use crate::alb::resolve::resolve;
 use crate::alb::samples::{UNKNOWN_VALUE, change, configuration, https};
 use crate::aws::fake::{FakeAws, Fault, cert_arn};
-use crate::aws::{Aws, AwsError, Direction, NewLoadBalancer, Peer, RecordInfo, RuleSettings, Tags};
+use crate::aws::{
+    Aws, AwsError, Direction, NewLoadBalancer, Peer, RecordInfo, RouteInfo, RouteTableInfo, RuleSettings, Tags, VpcInfo,
+};
 use crate::resource::find::owner;
 use crate::resource::private::{KeptRecord, Private};
 use crate::resource::testing::{details, said};
@@ -94,7 +96,7 @@ async fn with_warn_nothing_is_an_error_and_with_off_nothing_is_asked() {
 async fn a_good_configuration_takes_few_calls_in_two_rounds() {
     let open_hosts = change(good(), &json!({"instance_security_group_id": null}));
     let with_record = change(good(), &json!({"dns_record": {"zone_id": "Z1"}}));
-    for (json, calls) in [(good(), 6), (open_hosts, 7), (with_record, 8)] {
+    for (json, calls) in [(good(), 6), (open_hosts, 6), (with_record, 8)] {
         let aws = FakeAws::new();
         open(&aws, rule((443, 12_443), "tcp", Peer::Cidr("10.0.0.0/16".to_owned())));
         let found = checked(&aws, &json, None).await;
@@ -102,7 +104,34 @@ async fn a_good_configuration_takes_few_calls_in_two_rounds() {
         assert_eq!(found.vpc_id.as_deref(), Some("vpc-1"));
         let rounds: BTreeSet<Duration> = aws.calls().iter().map(|call| call.at).collect();
         assert_eq!((aws.calls().len(), rounds.len()), (calls, 2), "{:?}", aws.calls());
+        // The routes of its subnets tell its blocks.
+        assert_eq!(found.vpc.as_ref(), aws.state().vpcs.get("vpc-1"));
     }
+}
+
+#[test]
+fn every_block_of_a_vpc_is_in_its_local_routes() {
+    let table = |routes: &[(&str, &str)]| RouteTableInfo {
+        subnet_ids: BTreeSet::new(),
+        main: false,
+        routes: routes
+            .iter()
+            .map(|(destination, target)| RouteInfo {
+                destination: (*destination).to_owned(),
+                target: (*target).to_owned(),
+            })
+            .collect(),
+    };
+    let first = table(&[("10.0.0.0/16", "local"), ("2001:db8::/56", "local"), ("0.0.0.0/0", "igw-1")]);
+    // A local route can be led through an appliance.
+    let second = table(&[("10.0.0.0/16", "eni-1"), ("10.1.0.0/16", "local"), ("10.2.0.0/16", "pcx-1")]);
+    let expected = VpcInfo {
+        id: "vpc-1".to_owned(),
+        cidr_blocks: ["10.0.0.0/16", "10.1.0.0/16"].map(str::to_owned).into(),
+        ipv6_cidr_blocks: ["2001:db8::/56".to_owned()].into(),
+    };
+    assert_eq!(VpcInfo::routed("vpc-1", &[first, second]), Some(expected));
+    assert_eq!(VpcInfo::routed("vpc-1", &[table(&[("0.0.0.0/0", "igw-1")])]), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,12 @@
 //! Changes: what AWS sees during one, in which order things happen, and what a bad end leaves.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use tfplugin::provider::{ReadRequest, Resource, Stop};
+use tfplugin::provider::{ApplyRequest, PlanRequest, ReadRequest, Resource, Stop};
+use tfplugin::value::Value;
 use tokio::time::{Instant, sleep};
 
 use super::core::Core;
@@ -13,9 +15,9 @@ use super::{
     http, https, hurry, inhabited, outage, picture, settle,
 };
 use crate::alb::Alb;
-use crate::aws::fake::{FakeAws, Fault, Rule, Verdict, cert_arn};
-use crate::aws::{LoadBalancerState, Peer, SubnetInfo, Tags};
-use crate::settings::Shared;
+use crate::aws::fake::{Call, FakeAws, Fault, Rule, Verdict, cert_arn};
+use crate::aws::{Direction, LoadBalancerState, Peer, RuleSettings, SubnetInfo, Tags};
+use crate::settings::{Settings, Shared};
 
 /// A change that needs another target group for the API.
 fn other_port() -> Json {
@@ -41,6 +43,35 @@ fn last(calls: &[String], start: &str) -> usize {
 
 fn has(messages: &[String], parts: &[&str]) -> bool {
     messages.iter().any(|message| parts.iter().all(|part| message.contains(part)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_asks_for_the_vpc_only_when_its_plan_hands_on_none() {
+    for (hands_on, asked) in [(true, 0), (false, 1)] {
+        let aws = inhabited().await;
+        let mut settings = Settings::from_config(&Value::object::<&str>([]));
+        settings.aws = Some(Arc::new(aws.clone()));
+        let shared = Shared::default();
+        shared.set(settings);
+        let (alb, config, stop) = (Alb::new(shared), configuration(&http()), Stop::new());
+        let request =
+            PlanRequest { prior: None, config: Some(config.clone()), private: Vec::new(), stop: stop.clone() };
+        let plan = alb.plan(request).await;
+        assert!(!plan.diagnostics.has_errors(), "{:?}", plan.diagnostics);
+        let private = if hands_on { plan.private } else { Vec::new() };
+        let request = ApplyRequest { prior: None, planned: plan.planned, config: Some(config), private, stop };
+        let from = aws.calls().len();
+        let applied = alb.apply(request).await;
+        assert!(!applied.diagnostics.has_errors(), "{:?}", applied.diagnostics);
+        let of_vpc = |call: &&Call| call.operation == "ec2:DescribeVpcs";
+        assert_eq!(aws.calls()[from..].iter().filter(of_vpc).count(), asked);
+        let state = aws.state();
+        let group = state.security_groups.values().find(|group| group.name == "web-load-balancer").unwrap();
+        let to_vpc = |rule: &RuleSettings| {
+            rule.direction == Direction::Egress && rule.peer == Peer::Cidr("10.0.0.0/16".to_owned())
+        };
+        assert_eq!(group.rules.values().filter(|(rule, _)| to_vpc(rule)).count(), 2);
+    }
 }
 
 #[tokio::test(start_paused = true)]

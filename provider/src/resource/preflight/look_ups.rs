@@ -10,7 +10,7 @@ use super::change::Change;
 use super::network::common_vpc;
 use crate::aws::{
     Aws, AwsError, CertificateInfo, ErrorClass, LoadBalancerInfo, LoadBalancerKey, RecordInfo, Result, RouteTableInfo,
-    SubnetInfo, Tags,
+    SubnetInfo, Tags, VpcInfo,
 };
 use crate::resource::ssl_policies;
 
@@ -121,6 +121,11 @@ impl Answers {
         let of_subnets = self.subnets.as_deref().and_then(common_vpc);
         let last = || change.last("vpc_id").filter(|_| !change.touches(&["subnet_ids"]));
         of_subnets.or_else(|| change.text("vpc_id")).or_else(last).map(str::to_owned)
+    }
+
+    /// That VPC with its address blocks, as the routes of its subnets tell them.
+    pub(crate) fn routed_vpc(&self, change: &Change<'_>) -> Option<VpcInfo> {
+        VpcInfo::routed(&self.vpc_id(change)?, self.route_tables.as_deref()?)
     }
 
     /// Notes an error, once for each thing that was asked about.
