@@ -101,7 +101,10 @@ fn said(output: &Output) -> BTreeMap<String, Vec<Said>> {
 /// A configuration of these stacks, and of other resources.
 fn configuration(stacks: Map<String, Value>, others: Value) -> String {
     let mut resources = others;
-    resources["codestream_alb"] = Value::Object(stacks);
+    // Terraform takes no type without resources.
+    if !stacks.is_empty() {
+        resources["codestream_alb"] = Value::Object(stacks);
+    }
     json!({
         "terraform": { "required_providers": { "codestream": { "source": "codestream/codestream" } } },
         "provider": { "codestream": {} },
