@@ -4,21 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::core::Core;
-use super::{Json, STACK, built, change, configuration, difference, full, picture, settle};
+use super::fault_loop::Tested;
+use super::{STACK, built, change, configuration, full, settle};
 use crate::aws::fake::{Listener, LoadBalancer, SecurityGroup, State, Target, TargetGroup, Verdict, cert_arn};
 use crate::aws::{ActionInfo, Direction, Peer, RecordInfo, RuleSettings, Tags};
-
-/// What somebody does, and the argument or output at which it must show.
-struct Mutation {
-    what: &'static str,
-    shows: &'static str,
-    mutate: fn(&mut State),
-}
-
-fn mutation(what: &'static str, shows: &'static str, mutate: fn(&mut State)) -> Mutation {
-    Mutation { what, shows, mutate }
-}
+use crate::resource::testing::drift::{Mutation, each_shows_and_is_repaired, mutation};
 
 fn ours(tags: &Tags) -> bool {
     tags.get("codestream:stack").is_some_and(|stack| stack == STACK)
@@ -358,50 +348,13 @@ fn of_the_rest() -> Vec<Mutation> {
     ]
 }
 
-/// What is wrong after a mutation and one apply.
-async fn repaired(base: &Core, config: &Json, mutation: &Mutation) -> Vec<String> {
-    let mut core = base.fork();
-    let (before, arn) = (picture(&core), core.state().get("arn").clone());
-    (mutation.mutate)(&mut core.aws.state());
-    if picture(&core) == before {
-        return vec!["the mutation changes nothing".to_owned()];
-    }
-    let mut wrong = Vec::new();
-    let config = configuration(config);
-    let shown = core.changes(&config).await;
-    if !shown.iter().any(|path| path.starts_with(mutation.shows)) {
-        wrong.push(format!("does not show at {:?}, but at {shown:?}", mutation.shows));
-    }
-    if shown.iter().any(|path| path.contains("forces replacement")) {
-        wrong.push(format!("replaces the stack: {shown:?}"));
-    }
-    wrong.extend(core.apply(Some(&config)).await.faults());
-    wrong.extend(core.changes(&config).await.into_iter().map(|path| format!("still to do: {path}")));
-    settle().await;
-    let after = picture(&core);
-    if after != before {
-        wrong.push(format!("not repaired:\n{}", difference(&before, &after)));
-    }
-    if *core.state().get("arn") != arn {
-        wrong.push("another load balancer".to_owned());
-    }
-    wrong
-}
-
 #[tokio::test(start_paused = true)]
 async fn every_change_behind_the_providers_back_shows_and_is_repaired() {
     let base = built(&full()).await;
     let kinds = [of_load_balancer(), of_listeners(), of_target_groups(), of_the_rest()];
     let mutations: Vec<Mutation> = kinds.into_iter().flatten().collect();
     assert!(mutations.len() >= 40, "{}", mutations.len());
-    let mut failed = Vec::new();
-    for mutation in &mutations {
-        let wrong = repaired(&base, &full(), mutation).await;
-        if !wrong.is_empty() {
-            failed.push(format!("{}:\n  {}", mutation.what, wrong.join("\n  ")));
-        }
-    }
-    assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), mutations.len(), failed.join("\n"));
+    each_shows_and_is_repaired::<Tested>(&base, &configuration(&full()), &mutations).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use crate::alb::CodestreamAlb;
 use crate::aws::fake::{FakeAws, Fault, State};
 use crate::resource::testing::faults::{Subject, Trial, imports, try_all, unlike};
 
-struct Tested;
+pub(super) struct Tested;
 
 impl Subject for Tested {
     type Kind = CodestreamAlb;

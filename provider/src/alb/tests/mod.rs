@@ -218,17 +218,7 @@ fn difference(expected: &str, found: &str) -> String {
 
 /// All of AWS, with the random ids of the stack and of its neighbour by other names.
 fn picture(core: &Core) -> String {
-    let mut text = core.aws.snapshot().to_string();
-    let neighbour = {
-        let state = core.aws.state();
-        let mut balancers = state.load_balancers.values().filter(|found| found.info.name == NEIGHBOUR);
-        balancers.find_map(|found| found.tags.get("codestream:resource-id").cloned())
-    };
-    let named = [(core.resource_id(), "<this stack>"), (neighbour.unwrap_or_default(), "<its neighbour>")];
-    for (id, name) in named.into_iter().filter(|(id, _)| !id.is_empty()) {
-        text = text.replace(&id, name);
-    }
-    text
+    core.picture(NEIGHBOUR)
 }
 
 /// The operations of the calls that changed something, with what they were about, from a call on.

@@ -4,24 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{Core, Json, STACK, built, change, configuration, full, picture, settle};
+use super::{STACK, Tested, built, change, configuration, full, picture, settle};
 use crate::aws::fake::{
     Cache, CacheSubnetGroup, Launch, Listener, LoadBalancer, SecurityGroup, State, Target, TargetGroup, Verdict,
     cert_arn,
 };
 use crate::aws::{ActionInfo, Aws, Direction, InstanceInfo, Peer, RecordInfo, RuleSettings, Tags};
-use crate::resource::testing::faults::unlike;
-
-/// What somebody does, and the argument or output at which it must show.
-struct Mutation {
-    what: &'static str,
-    shows: &'static str,
-    mutate: fn(&mut State),
-}
-
-fn mutation(what: &'static str, shows: &'static str, mutate: fn(&mut State)) -> Mutation {
-    Mutation { what, shows, mutate }
-}
+use crate::resource::testing::drift::{Mutation, each_shows_and_is_repaired, mutation};
 
 fn ours(tags: &Tags) -> bool {
     tags.get("codestream:stack").is_some_and(|stack| stack == STACK)
@@ -362,33 +351,6 @@ fn of_the_load_balancer() -> Vec<Mutation> {
     ]
 }
 
-/// What is wrong after a mutation and one apply.
-async fn repaired(base: &Core, config: &Json, mutation: &Mutation) -> Vec<String> {
-    let mut core = base.fork();
-    let (before, arn) = (picture(&core), core.state().get("arn").clone());
-    (mutation.mutate)(&mut core.aws.state());
-    if picture(&core) == before {
-        return vec!["the mutation changes nothing".to_owned()];
-    }
-    let mut wrong = Vec::new();
-    let config = configuration(config);
-    let shown = core.changes(&config).await;
-    if !shown.iter().any(|path| path.starts_with(mutation.shows)) {
-        wrong.push(format!("does not show at {:?}, but at {shown:?}", mutation.shows));
-    }
-    if shown.iter().any(|path| path.contains("forces replacement")) {
-        wrong.push(format!("replaces the cluster: {shown:?}"));
-    }
-    wrong.extend(core.apply(Some(&config)).await.faults());
-    wrong.extend(core.changes(&config).await.into_iter().map(|path| format!("still to do: {path}")));
-    settle().await;
-    wrong.extend(unlike(&before, &picture(&core)));
-    if *core.state().get("arn") != arn {
-        wrong.push("another load balancer".to_owned());
-    }
-    wrong
-}
-
 #[tokio::test(start_paused = true)]
 async fn every_change_behind_the_providers_back_shows_and_is_repaired() {
     let base = built(&full()).await;
@@ -402,14 +364,7 @@ async fn every_change_behind_the_providers_back_shows_and_is_repaired() {
     ];
     let mutations: Vec<Mutation> = kinds.into_iter().flatten().collect();
     assert!(mutations.len() >= 80, "{}", mutations.len());
-    let mut failed = Vec::new();
-    for mutation in &mutations {
-        let wrong = repaired(&base, &full(), mutation).await;
-        if !wrong.is_empty() {
-            failed.push(format!("{}:\n  {}", mutation.what, wrong.join("\n  ")));
-        }
-    }
-    assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), mutations.len(), failed.join("\n"));
+    each_shows_and_is_repaired::<Tested>(&base, &configuration(&full()), &mutations).await;
 }
 
 #[tokio::test(start_paused = true)]

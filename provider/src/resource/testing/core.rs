@@ -122,6 +122,21 @@ impl<C: Composite> Core<C> {
         applied
     }
 
+    /// All of AWS, with the random ids of the stack and of a neighbour by other names.
+    pub(crate) fn picture(&self, neighbour: &str) -> String {
+        let mut text = self.aws.snapshot().to_string();
+        let neighbour = {
+            let state = self.aws.state();
+            let mut balancers = state.load_balancers.values().filter(|found| found.info.name == neighbour);
+            balancers.find_map(|found| found.tags.get("codestream:resource-id").cloned())
+        };
+        let named = [(self.resource_id(), "<this stack>"), (neighbour.unwrap_or_default(), "<its neighbour>")];
+        for (id, name) in named.into_iter().filter(|(id, _)| !id.is_empty()) {
+            text = text.replace(&id, name);
+        }
+        text
+    }
+
     /// `terraform apply -replace` of this configuration.
     pub(crate) async fn replace(&mut self, config: &Value) -> Applied {
         let mut applied = Applied::default();

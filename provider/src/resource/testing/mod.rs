@@ -1,6 +1,7 @@
-//! What the tests of every resource need: Terraform core, and faults at every call.
+//! What the tests of every resource need: Terraform core, faults at every call, and changes by others.
 
 pub(crate) mod core;
+pub(crate) mod drift;
 pub(crate) mod faults;
 
 use std::time::Duration;
