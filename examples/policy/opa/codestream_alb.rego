@@ -127,7 +127,10 @@ narrow(rule) if rule.source in reviewed_sources
 # The security groups that a stack has instead of one whose rules are in the plan.
 own_groups(stack) := set() if stack.security_group_ids == null
 
-own_groups(stack) := {id | some id in stack.security_group_ids} if is_array(stack.security_group_ids)
+own_groups(stack) := groups if {
+	is_array(stack.security_group_ids)
+	groups := {id | some id in stack.security_group_ids}
+}
 
 # What the data sources codestream_certificate found, in whichever module they are.
 certificates contains found.values if {
