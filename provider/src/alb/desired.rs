@@ -13,10 +13,8 @@ use crate::stack::{
 };
 
 pub(crate) use crate::resource::LOAD_BALANCER;
+use crate::resource::arguments::REDIRECT_PORT;
 pub(crate) use crate::resource::outputs::REDIRECT;
-
-/// The port of the listener that redirects.
-pub(crate) const REDIRECT_PORT: u16 = 80;
 
 /// The names of the target groups, by role.
 pub(crate) type GroupNames = BTreeMap<Role, String>;

@@ -220,9 +220,10 @@ impl<C: Composite> Resource for Managed<C> {
             settings.default_tags.as_ref().map_or(Value::Unknown, |defaults| outputs::tags_all(&resolved, defaults));
         let planned = C::planned(&resolved, prior.as_ref(), &tags_all, &checked);
         let requires_replace = prior.as_ref().map(|prior| requires_replace(&planned, prior)).unwrap_or_default();
+        let kept = Private::decode(&private);
         // Core plans a replacement a second time, as a create: that is when the checks speak, and when it tells that the
         // user asks for one.
-        let mut diagnostics = if prior.is_none() && Private::decode(&private).protected {
+        let mut diagnostics = if prior.is_none() && kept.protected {
             refuse_protected(name_of(&planned), "replaced")
         } else if requires_replace.is_empty() {
             checked.diagnostics
@@ -230,15 +231,13 @@ impl<C: Composite> Resource for Managed<C> {
             self.end(&settings, prior.as_ref(), &private, "replaced").await
         };
         let records = C::common(&planned).map(|common| common.records).unwrap_or_default();
-        let kept = Private::decode(&private);
         diagnostics.extend(diagnose::refuse_routed(records.iter().filter(|record| kept.is_routed(record))));
         if let Some(prior) = prior.as_ref().filter(|_| requires_replace.is_empty()) {
             diagnostics.extend(self.foreign_users(&settings, prior, &planned, &private).await);
         }
         // Each half was checked by itself; together they may be too many.
         diagnostics.extend(tags::validate(&tags_all, &Path::of("tags"), C::OWN_TAGS));
-        let private =
-            if prior.is_none() { Private::decode(&private).for_create(checked.vpc).encode() } else { private };
+        let private = if prior.is_none() { kept.for_create(checked.vpc).encode() } else { private };
         PlanResponse { planned: Some(planned), requires_replace, private, diagnostics }
     }
 
@@ -282,11 +281,11 @@ fn requires_replace(planned: &Value, prior: &Value) -> Vec<Path> {
     REPLACING.into_iter().filter(changed).map(Path::of).collect()
 }
 
-/// Whether a state says that the load balancer is protected against deletion.
 fn name_of(state: &Value) -> &str {
     state.get("name").as_str().unwrap_or_default()
 }
 
+/// Whether a state says that the load balancer is protected against deletion.
 fn is_protected(state: &Value) -> bool {
     state.get("enable_deletion_protection").as_bool() == Some(true)
 }

@@ -167,7 +167,8 @@ pub(crate) async fn observe(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Found,
 
 /// Looks only for what others have on the stack's load balancer; which of its target groups they use is left open.
 pub(crate) async fn foreign(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Vec<Foreign>, AwsError> {
-    let (LoadBalancerKey::Arn(balancer) | LoadBalancerKey::Name(balancer)) = &sought.load_balancer;
+    // Without an ARN the state knows of no load balancer that anybody could have put something on.
+    let LoadBalancerKey::Arn(balancer) = &sought.load_balancer else { return Ok(Vec::new()) };
     if balancer.is_empty() {
         return Ok(Vec::new());
     }

@@ -1,4 +1,4 @@
-//! Changes: what AWS sees during one, in which order things happen, and what a bad end leaves.
+//! Changes: what AWS sees during one, and in which order things happen.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use super::{
     http, https, hurry, inhabited, outage, picture, settle,
 };
 use crate::alb::Alb;
-use crate::aws::fake::{Call, FakeAws, Fault, Rule, Verdict, cert_arn};
-use crate::aws::{Direction, LoadBalancerState, Peer, RuleSettings, SubnetInfo, Tags};
+use crate::aws::fake::{Call, FakeAws, Rule, Verdict, cert_arn};
+use crate::aws::{Direction, Peer, RuleSettings, SubnetInfo, Tags};
 use crate::settings::{Settings, Shared};
 
 /// A change that needs another target group for the API.
-fn other_port() -> Json {
+pub(super) fn other_port() -> Json {
     change(http(), &json!({"api": {"target_port": 8080, "deregistration_delay": 5}, "timeouts": {"update": "2m"}}))
 }
 
 /// The lines of a picture about what serves.
-fn service(core: &Core) -> Vec<String> {
+pub(super) fn service(core: &Core) -> Vec<String> {
     let serves = |line: &&str| line.starts_with("listener") || line.starts_with("target group");
     picture(core).lines().filter(serves).map(str::to_owned).collect()
 }
@@ -41,7 +41,7 @@ fn last(calls: &[String], start: &str) -> usize {
     calls.iter().rposition(|call| call.starts_with(start)).unwrap_or_else(|| panic!("no {start} in {calls:#?}"))
 }
 
-fn has(messages: &[String], parts: &[&str]) -> bool {
+pub(super) fn has(messages: &[String], parts: &[&str]) -> bool {
     messages.iter().any(|message| parts.iter().all(|part| message.contains(part)))
 }
 
@@ -132,129 +132,6 @@ async fn one_unhealthy_replacement_puts_both_back() {
     core.aws.set_verdict("i-1", Some(12_443), Verdict::Healthy);
     core.apply(Some(&configuration(&https()))).await.succeeded();
     assert_eq!(core.aws.violations(), Vec::<String>::new());
-}
-
-/// Asks to stop after so long, and says how long the answer took from then on.
-async fn stopped_after(core: &mut Core, config: &Json, after: Duration) -> (super::core::Applied, Duration) {
-    let (stop, start) = (core.stop.clone(), Instant::now());
-    let asking = tokio::spawn(async move {
-        sleep(after).await;
-        stop.cancel();
-    });
-    let applied = core.apply(Some(&configuration(config))).await;
-    asking.await.unwrap();
-    let took = start.elapsed().saturating_sub(after);
-    core.stop = Stop::new();
-    (applied, took)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stopped_create_answers_in_seconds_with_everything_that_exists() {
-    for seconds in [1, 3, 30, 140, 152, 155] {
-        let aws = FakeAws::new();
-        let mut core = Core::new(aws);
-        let (applied, took) = stopped_after(&mut core, &full(), Duration::from_secs(seconds)).await;
-        assert!(took < Duration::from_secs(2), "{seconds}: {took:?}");
-        assert!(!applied.errors().is_empty(), "{seconds}");
-        assert_eq!(core.forgotten(STACK), Vec::<String>::new(), "{seconds}");
-        assert!(!core.state().get("arn").is_null(), "{seconds}");
-        core.apply(Some(&configuration(&full()))).await.succeeded();
-    }
-}
-
-/// Asks to stop a second after the call with this index was made, and says how long the answer took from then on.
-async fn stopped_at(core: &mut Core, config: &Json, call: usize) -> (super::core::Applied, Duration) {
-    let (stop, aws) = (core.stop.clone(), core.aws.clone());
-    let asking = tokio::spawn(async move {
-        while aws.calls().len() <= call {
-            sleep(Duration::from_millis(50)).await;
-        }
-        sleep(Duration::from_secs(1)).await;
-        stop.cancel();
-        Instant::now()
-    });
-    let applied = core.apply(Some(&configuration(config))).await;
-    let took = asking.await.unwrap().elapsed();
-    core.stop = Stop::new();
-    (applied, took)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stop_is_answered_in_seconds_even_while_the_sdk_repeats_a_call_and_nothing_is_lost() {
-    let (aws, whole) = (inhabited().await, picture(&built(&http()).await));
-    let empty = aws.snapshot();
-    let counted = aws.fork();
-    fastrand::seed(1);
-    Core::new(counted.clone()).apply(Some(&configuration(&http()))).await.succeeded();
-    for (index, call) in counted.calls().iter().enumerate() {
-        for fault in [Fault::Throttled(10), Fault::Unanswered] {
-            let case = format!("{fault:?} at {index} {}", call.operation);
-            fastrand::seed(1);
-            let mut core = Core::new(aws.fork());
-            core.aws.fail_at(index, fault);
-            let (applied, took) = stopped_at(&mut core, &http(), index).await;
-            core.aws.clear_faults();
-            let poll =
-                ["DescribeLoadBalancers", "DescribeTargetHealth"].iter().any(|end| call.operation.ends_with(end));
-            assert!(took < Duration::from_secs(if poll { 1 } else { 6 }), "{case}: {took:?}");
-            assert!(!applied.errors().is_empty(), "{case}");
-            if !core.state().is_null() {
-                let mut unwanted = core.fork();
-                unwanted.apply(None).await.succeeded();
-                settle().await;
-                assert_eq!(unwanted.aws.snapshot(), empty, "{case}");
-            }
-            core.apply(Some(&configuration(&http()))).await.succeeded();
-            settle().await;
-            assert_eq!(difference(&whole, &picture(&core)), "", "{case}");
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stopped_replacement_leaves_the_old_service_and_is_finished_later() {
-    let mut core = built(&http()).await;
-    core.aws.watch(outage);
-    core.aws.set_verdict("i-1", Some(8080), Verdict::Unhealthy("Target.Timeout"));
-    let (applied, took) = stopped_after(&mut core, &other_port(), Duration::from_secs(20)).await;
-    assert!(took < Duration::from_secs(2), "{took:?}");
-    assert!(!applied.errors().is_empty());
-    core.aws.set_verdict("i-1", Some(8080), Verdict::Healthy);
-    core.apply(Some(&configuration(&other_port()))).await.succeeded();
-    settle().await;
-    assert_eq!(core.aws.violations(), Vec::<String>::new());
-    assert_eq!(picture(&core), picture(&built(&other_port()).await));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_interrupted_instance_swap_still_waits_for_the_new_instance() {
-    let mut core = built(&http()).await;
-    core.aws.watch(outage);
-    core.aws.set_verdict("i-2", None, Verdict::Unhealthy("Target.Timeout"));
-    let swapped = change(http(), &json!({"instance_ids": ["i-2"], "timeouts": {"update": "2m"}}));
-    let (applied, _) = stopped_after(&mut core, &swapped, Duration::from_secs(20)).await;
-    assert!(!applied.errors().is_empty());
-    let applied = core.apply(Some(&configuration(&swapped))).await;
-    assert!(has(&applied.errors(), &["i-2", "Target.Timeout"]), "{:?}", applied.errors());
-    assert_eq!(core.aws.violations(), Vec::<String>::new());
-    core.aws.set_verdict("i-2", None, Verdict::Healthy);
-    core.apply(Some(&configuration(&swapped))).await.succeeded();
-    assert_eq!(core.aws.violations(), Vec::<String>::new());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_create_that_was_killed_is_not_done_before_its_targets_are_healthy() {
-    let mut core = Core::new(inhabited().await);
-    core.aws.set_verdict("i-1", None, Verdict::Unhealthy("Target.Timeout"));
-    let config = configuration(&change(http(), &json!({"timeouts": {"create": "2m"}})));
-    let probing = async {
-        core.apply(Some(&config)).await;
-    };
-    // Long enough for everything but the health of the targets.
-    tokio::time::timeout(Duration::from_secs(60), probing).await.unwrap_err();
-    let mut next = Core::new(core.aws.clone());
-    let applied = next.apply(Some(&config)).await;
-    assert!(has(&applied.errors(), &["i-1", "Target.Timeout"]), "{:?}", applied.errors());
 }
 
 #[tokio::test(start_paused = true)]
@@ -435,30 +312,6 @@ async fn a_read_before_the_provider_block_is_known_keeps_what_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_impaired_load_balancer_is_waited_for_no_longer_and_warned_of_with_awss_reason() {
-    let mut core = Core::new(inhabited().await);
-    let reason = "not enough free addresses in subnet-a.".to_owned();
-    core.aws.state().provisioned = (LoadBalancerState::ActiveImpaired, Some(reason));
-    let start = Instant::now();
-    let applied = core.apply(Some(&configuration(&http()))).await;
-    applied.succeeded();
-    assert!(has(&applied.warnings(), &["web is impaired", "in subnet-a. Check"]), "{:?}", applied.warnings());
-    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
-    assert_eq!(core.state().get("ready").as_bool(), Some(true));
-    assert_eq!(core.changes(&configuration(&http())).await, Vec::<String>::new());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_load_balancer_that_aws_cannot_set_up_ends_the_create_at_once() {
-    let mut core = Core::new(inhabited().await);
-    core.aws.state().provisioned = (LoadBalancerState::Failed, Some("no capacity in us-east-1a".to_owned()));
-    let start = Instant::now();
-    let applied = core.apply(Some(&configuration(&http()))).await;
-    assert!(has(&applied.errors(), &["no capacity in us-east-1a"]), "{:?}", applied.errors());
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_aws_does_not_know_yet_is_tried_again() {
     let mut core = Core::new(inhabited().await);
     core.aws.state().consistency = Duration::from_secs(20);
@@ -556,51 +409,6 @@ async fn a_group_of_ones_own_can_be_the_instances_group_too() {
     core.apply(None).await.succeeded();
     settle().await;
     assert_eq!(core.aws.snapshot(), before);
-}
-
-#[tokio::test(start_paused = true)]
-async fn independent_parts_go_on_when_one_fails() {
-    let refused = call_of_create(&http(), ":CreateLoadBalancer").await;
-    let mut core = Core::new(inhabited().await.fork());
-    core.aws.fail_at(refused, Fault::Error("TooManyLoadBalancers"));
-    let applied = core.apply(Some(&configuration(&http()))).await;
-    assert!(has(&applied.errors(), &["TooManyLoadBalancers"]), "{:?}", applied.errors());
-    let groups = core
-        .aws
-        .state()
-        .target_groups
-        .values()
-        .filter(|group| group.info.name.starts_with("web-") && !group.targets.is_empty())
-        .count();
-    assert_eq!(groups, 4, "two of this stack, two of the neighbour's, all with their targets");
-}
-
-/// The place of the first call of this action in a create of this configuration.
-async fn call_of_create(config: &Json, action: &str) -> usize {
-    let mut counted = Core::new(inhabited().await.fork());
-    counted.apply(Some(&configuration(config))).await.succeeded();
-    let calls = counted.aws.calls();
-    calls
-        .iter()
-        .position(|call| call.operation.ends_with(action))
-        .unwrap_or_else(|| panic!("no {action} in {calls:#?}"))
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_step_that_panics_is_an_error_of_its_own_and_the_rest_goes_on() {
-    let call = call_of_create(&http(), ":CreateTargetGroup").await;
-    let mut core = Core::new(inhabited().await.fork());
-    core.aws.fail_at(call, Fault::Panic);
-    let applied = core.apply(Some(&configuration(&http()))).await;
-    let errors = applied.errors();
-    assert!(has(&errors, &["Cannot create web: target group web-", "panicked"]), "{errors:?}");
-    // What comes after the group was skipped, and not because anybody asked to stop.
-    assert!(has(&errors, &["of the errors above", "target group web-", "register i-1", "mark finished"]), "{errors:?}");
-    assert!(!has(&errors, &["stopped"]), "{errors:?}");
-    assert!(!core.state().get("arn").is_null(), "what does not depend on the group goes on");
-    core.apply(Some(&configuration(&http()))).await.succeeded();
-    settle().await;
-    assert_eq!(difference(&picture(&built(&http()).await), &picture(&core)), "");
 }
 
 #[tokio::test(start_paused = true)]

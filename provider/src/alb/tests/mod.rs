@@ -3,6 +3,7 @@
 mod changes;
 mod core;
 mod drift;
+mod endings;
 mod fault_loop;
 mod ownership;
 

@@ -12,7 +12,7 @@ use super::core::{Applied, Core};
 use super::{
     STACK, built, change, changing_calls, configuration, difference, full, http, inhabited, let_in, picture, settle,
 };
-use crate::aws::fake::{FakeAws, Fault, Rule, TargetGroup, cert_arn};
+use crate::aws::fake::{Call, FakeAws, Fault, Rule, TargetGroup, cert_arn};
 use crate::aws::{Aws, Direction, NewLoadBalancer, NewSecurityGroup, Peer, RuleSettings, Tags};
 
 /// Dies at the n-th call of a create of this configuration, and forgets it as core does.
@@ -484,9 +484,13 @@ async fn a_create_that_never_got_to_the_load_balancer_can_be_destroyed() {
     let applied = core.apply(Some(&configuration(&full()))).await;
     assert!(refused(&applied, "TooManyLoadBalancers"), "{:?}", applied.errors());
     assert_eq!(core.forgotten(STACK), Vec::<String>::new());
+    core.check_plans();
     core.apply(None).await.succeeded();
     settle().await;
     assert_eq!(core.aws.snapshot(), before);
+    let calls = core.aws.calls();
+    let by_name = |call: &&Call| call.operation.ends_with(":DescribeListeners") && call.detail == STACK;
+    assert_eq!(calls.iter().find(by_name), None, "a name is no ARN");
 }
 
 /// Deletes the load balancer by hand, with what goes with it.
