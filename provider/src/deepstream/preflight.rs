@@ -54,7 +54,8 @@ pub(crate) async fn check(
     judge_rules(&change, &mut found);
     answers.report_failures(&mut found);
     let vpc_id = answers.subnets.as_deref().and_then(common_vpc).map(str::to_owned);
-    Preflight { vpc_id, vpc: answers.routed_vpc(&change), diagnostics: in_mode(mode, found) }
+    let (vpc, name_is_free) = (answers.routed_vpc(&change), answers.name_is_free);
+    Preflight { vpc_id, vpc, name_is_free, diagnostics: in_mode(mode, found) }
 }
 
 /// The subnets of the load balancer and of the nodes, as far as they are known.

@@ -64,8 +64,10 @@ pub(super) async fn create<C: Composite>(
     let owner = find::owner::<C>(&config.name, new_resource_id());
     let asking = Asking { verb: "create", stack: &config.name, stop: &limits.stop };
     let planned = &asking.ask(C::complete(aws.as_ref(), planned)).await?;
-    let vpc = asking.ask(vpc_of(aws.as_ref(), &config, planned, Private::decode(private).vpc())).await?;
-    let mut found = asking.ask(find_names::<C>(aws.as_ref(), &config, &owner, vpc.clone())).await?;
+    let private = Private::decode(private);
+    let vpc = asking.ask(vpc_of(aws.as_ref(), &config, planned, private.vpc())).await?;
+    let is_free = private.name_is_free;
+    let mut found = asking.ask(find_names::<C>(aws.as_ref(), &config, &owner, vpc.clone(), is_free)).await?;
     found.observed.vpc = vpc;
     let tags = tags_of(planned.get("tags_all"));
     let wanted = wanted::<C>(planned, &found, &tags)?;

@@ -133,18 +133,21 @@ fn known_stack<'a, C: Composite>(
     sought
 }
 
-/// Looks for what holds the names of a stack that is to be created.
+/// Looks for what holds the names of a stack that is to be created. Where the plan has just found its own name free
+/// (`is_free`), the load balancer is looked for only when there is something else.
 pub(crate) async fn find_names<C: Composite>(
     aws: &dyn Aws,
     config: &Common,
     owner: &Owner,
     vpc: VpcInfo,
+    is_free: bool,
 ) -> Result<Found, AwsError> {
     let roles = C::roles(&owner.stack);
+    let by_name = LoadBalancerKey::Name(config.name.clone());
     let mut sought = Sought {
         owner,
         roles: roles.as_ref(),
-        load_balancer: LoadBalancerKey::Name(config.name.clone()),
+        load_balancer: if is_free { LoadBalancerKey::Arn(String::new()) } else { by_name.clone() },
         known: BTreeMap::new(),
         ports: BTreeMap::new(),
         adopt: false,
@@ -162,7 +165,11 @@ pub(crate) async fn find_names<C: Composite>(
         all_known: false,
     };
     add_records(&mut sought.records, keys(Some(config)), false);
-    let found = observe(aws, &sought).await?;
+    let mut found = observe(aws, &sought).await?;
+    if is_free && !found.is_nothing() {
+        sought.load_balancer = by_name;
+        found = observe(aws, &sought).await?;
+    }
     let known = sought.records.len();
     for (zone_id, name) in found.observed.nodes.get(&NodeId::LoadBalancer).map(marked).unwrap_or_default() {
         let both = ["A", "AAAA"].map(|kind| (zone_id.clone(), name.clone(), kind.to_owned()));

@@ -237,7 +237,8 @@ impl<C: Composite> Resource for Managed<C> {
         }
         // Each half was checked by itself; together they may be too many.
         diagnostics.extend(tags::validate(&tags_all, &Path::of("tags"), C::OWN_TAGS));
-        let private = if prior.is_none() { kept.for_create(checked.vpc).encode() } else { private };
+        let private =
+            if prior.is_none() { kept.for_create(checked.vpc, checked.name_is_free).encode() } else { private };
         PlanResponse { planned: Some(planned), requires_replace, private, diagnostics }
     }
 

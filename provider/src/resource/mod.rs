@@ -78,6 +78,8 @@ pub(crate) struct Preflight {
     pub(crate) vpc_id: Option<String>,
     /// That VPC with its address blocks, when these were looked up.
     pub(crate) vpc: Option<VpcInfo>,
+    /// Whether it was looked up that no load balancer has the name of the one to be made.
+    pub(crate) name_is_free: bool,
     /// What would go wrong. With [`Mode::Warn`] none of it is an error.
     pub(crate) diagnostics: Diagnostics,
 }

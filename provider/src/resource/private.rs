@@ -30,6 +30,9 @@ pub(crate) struct Private {
     pub(crate) rules_in: BTreeSet<String>,
     /// Whether the load balancer is protected against deletion.
     pub(crate) protected: bool,
+    /// Handed from a plan to a create: whether no load balancer had the name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) name_is_free: bool,
 }
 
 /// What an apply was to bring about, where what is there cannot tell.
@@ -99,6 +102,7 @@ impl Private {
             dns_name: observed.load_balancer.as_ref().map(|facts| facts.dns_name.clone()).unwrap_or_default(),
             rules_in: observed.groups_with_rules().map(str::to_owned).collect(),
             protected: observed.is_protected(),
+            name_is_free: false,
         }
     }
 
@@ -122,11 +126,11 @@ impl Private {
         ports.filter_map(|(port, role)| Some((*port, named(role)?))).collect()
     }
 
-    /// What a plan hands to a create: the VPC as the plan found it. Core plans again right before it creates, so that is
-    /// what AWS says then.
-    pub(crate) fn for_create(self, vpc: Option<VpcInfo>) -> Self {
+    /// What a plan hands to a create: what it found out. Core plans again right before it creates, so that is what AWS
+    /// says then.
+    pub(crate) fn for_create(self, vpc: Option<VpcInfo>, name_is_free: bool) -> Self {
         let VpcInfo { id: vpc_id, cidr_blocks, ipv6_cidr_blocks } = vpc.unwrap_or_default();
-        Self { vpc_id, cidr_blocks, ipv6_cidr_blocks, ..self }
+        Self { vpc_id, cidr_blocks, ipv6_cidr_blocks, name_is_free, ..self }
     }
 
     /// The VPC.

@@ -447,6 +447,11 @@ fn interrupted(answers: &Answers) -> BTreeSet<String> {
 }
 
 impl Found {
+    /// Whether there is nothing of the stack's, and nothing in its way.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.observed.nodes.is_empty() && self.taken.is_empty() && self.ambiguous.is_empty()
+    }
+
     /// Lets go of security groups that the user now brings along: they are not the stack's any more.
     pub(crate) fn release(&mut self, groups: &BTreeSet<String>) {
         let released =

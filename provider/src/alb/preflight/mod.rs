@@ -54,7 +54,7 @@ pub(crate) async fn check(
     judge_quotas(&change, &mut found);
     answers.report_failures(&mut found);
     let vpc_id = answers.subnets.as_deref().and_then(common_vpc).map(str::to_owned);
-    Preflight { vpc_id, vpc: hosts.vpc, diagnostics: in_mode(mode, found) }
+    Preflight { vpc_id, vpc: hosts.vpc, name_is_free: answers.name_is_free, diagnostics: in_mode(mode, found) }
 }
 
 /// What a change needs of AWS's quotas, beside the rules of security groups.

@@ -54,8 +54,8 @@ fn refused(applied: &Applied, part: &str) -> bool {
 async fn what_a_killed_create_left_belongs_to_the_next_one() {
     let calls = calls_of(&full()).await;
     let wanted = picture(&built(&full()).await);
-    for call in (0..calls).step_by(3) {
-        let mut core = Core::new(inhabited().await);
+    for (call, checked) in (0..calls).step_by(3).flat_map(|call| [(call, false), (call, true)]) {
+        let (mut core, _) = two(&inhabited().await, checked);
         killed(&core.aws, &full(), call).await;
         core.apply(Some(&configuration(&full()))).await.succeeded();
         settle().await;
@@ -413,13 +413,22 @@ async fn a_process_whose_create_was_taken_over_stops_and_keeps_off() {
     assert_eq!(second.changes(&config).await, Vec::<String>::new());
 }
 
+/// Two resources without a state that want the same stack.
+fn two(aws: &FakeAws, checked: bool) -> (Core, Core) {
+    let mut pair = (Core::new(aws.clone()), Core::new(aws.clone()));
+    if checked {
+        pair.0.check_plans();
+        pair.1.check_plans();
+    }
+    pair
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_two_creates_at_once_one_succeeds_and_keeps_its_stack() {
-    for own_groups in [false, true] {
+    for (own_groups, checked) in [(false, false), (true, false), (false, true), (true, true)] {
         let own = json!({"security_group_ids": ["sg-hosts"], "client_cidr_blocks": null});
         let config = configuration(&if own_groups { change(http(), &own) } else { http() });
-        let aws = inhabited().await;
-        let (mut one, mut other) = (Core::new(aws.clone()), Core::new(aws.clone()));
+        let (mut one, mut other) = two(&inhabited().await, checked);
         let ends = tokio::join!(one.apply(Some(&config)), other.apply(Some(&config)));
         let (winner, loser) = match (ends.0.faults().is_empty(), ends.1.faults().is_empty()) {
             (true, false) => (&mut one, &mut other),
@@ -430,7 +439,7 @@ async fn of_two_creates_at_once_one_succeeds_and_keeps_its_stack() {
         let stack = picture(winner);
         loser.apply(None).await;
         settle().await;
-        assert_eq!(picture(winner), stack, "own groups: {own_groups}");
+        assert_eq!(picture(winner), stack, "own groups: {own_groups}, checked: {checked}");
         assert_eq!(winner.changes(&config).await, Vec::<String>::new());
     }
 }
@@ -439,10 +448,11 @@ async fn of_two_creates_at_once_one_succeeds_and_keeps_its_stack() {
 #[tokio::test(start_paused = true)]
 async fn of_two_creates_one_shortly_after_the_other_at_most_one_succeeds_and_none_harms_the_other() {
     let config = configuration(&http());
-    for delay in (25..=600).step_by(25) {
+    let delays = (5..=600).step_by(5);
+    for (delay, checked) in delays.flat_map(|delay| [(delay, false), (delay, true)]) {
         let aws = inhabited().await;
         let before = aws.snapshot();
-        let (mut one, mut other) = (Core::new(aws.clone()), Core::new(aws.clone()));
+        let (mut one, mut other) = two(&aws, checked);
         let ends = tokio::join!(one.apply(Some(&config)), async {
             sleep(Duration::from_millis(delay)).await;
             other.apply(Some(&config)).await

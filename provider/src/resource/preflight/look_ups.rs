@@ -35,6 +35,8 @@ pub(crate) struct Answers {
     /// A load balancer that has the name of the one to be made, and is not in the state.
     pub(crate) namesake: Option<LoadBalancerInfo>,
     pub(crate) namesake_tags: Option<Tags>,
+    /// Whether no load balancer has that name, for certain.
+    pub(crate) name_is_free: bool,
     /// The name in DNS of the load balancer that has this name and goes before the new one is made.
     pub(crate) last_dns_name: Option<String>,
     /// Whether AWS has the security policy.
@@ -77,8 +79,9 @@ impl Answers {
             more,
         );
         self.subnets = self.take("the subnets", subnets);
-        let namesake = self.take("whether the name is free", namesake).flatten();
-        match namesake {
+        let namesake = self.take("whether the name is free", namesake);
+        self.name_is_free = matches!(namesake, Some(None));
+        match namesake.flatten() {
             Some(info) if change.private.objects.contains_key(&info.arn) => self.last_dns_name = Some(info.dns_name),
             other => self.namesake = other,
         }

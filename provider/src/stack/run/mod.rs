@@ -8,7 +8,7 @@ mod create;
 mod security;
 mod targets;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -508,14 +508,7 @@ impl Run<'_> {
             nodes.iter().filter(|node| Service::of(node) == service).cloned().collect()
         };
         let (rest, compute) = (self.ids_of(&of(Service::Balancing))?, self.ids_of(&of(Service::Compute))?);
-        let groups = SecurityGroupKey::Ids(compute.iter().filter(|id| id.starts_with("sg-")).cloned().collect());
-        // A take-over begins with the security groups and ends with the load balancer: whoever finds either taken stops.
-        let (tags, groups) = tokio::try_join!(self.aws().tags(&rest), self.aws().security_groups(&groups))?;
-        for (id, tags) in tags.into_iter().chain(groups.into_iter().map(|group| (group.id, group.tags))) {
-            if !self.context.owner.owns(&tags) {
-                return Err(StepError::TakenOver(id));
-            }
-        }
+        self.refuse_taken_over(nodes, &rest, &compute).await?;
         let marker = BTreeSet::from([PROVISIONING.to_owned()]);
         for arn in self.ids_of(&of(Service::Caching))? {
             self.aws().remove_cache_tags(&arn, &marker).await?;
@@ -524,6 +517,27 @@ impl Run<'_> {
             self.aws().remove_ec2_tags(&compute, &self.context.owner.marker()).await?;
         }
         Ok(self.aws().remove_tags(&rest, &marker).await?)
+    }
+
+    /// A take-over begins with the security groups and ends with the load balancer. It takes one of this apply's own
+    /// making from it before anything else; where another create made them, the rest may be that one's as well, because
+    /// AWS answers with what is there.
+    async fn refuse_taken_over(
+        &self,
+        nodes: &BTreeSet<NodeId>,
+        rest: &BTreeSet<String>,
+        compute: &BTreeSet<String>,
+    ) -> Result<(), StepError> {
+        let of_stack: Vec<&NodeId> = nodes.iter().filter(|id| matches!(id, NodeId::SecurityGroup(_))).collect();
+        let decides = !of_stack.is_empty() && of_stack.into_iter().all(|id| self.fresh.contains(id));
+        let groups = compute.iter().filter(|id| id.starts_with("sg-")).cloned().collect();
+        let groups = self.aws().security_groups(&SecurityGroupKey::Ids(groups)).await?;
+        let rest = if decides { BTreeMap::new() } else { self.aws().tags(rest).await? };
+        let mut all = groups.into_iter().map(|group| (group.id, group.tags)).chain(rest);
+        match all.find(|(_, tags)| !self.context.owner.owns(tags)) {
+            Some((id, _)) => Err(StepError::TakenOver(id)),
+            None => Ok(()),
+        }
     }
 }
 
