@@ -17,7 +17,7 @@ use super::ownership::{Owner, PROVISIONING, RecordNames, Service};
 use super::plan::Purpose;
 use super::step::{Change, Step};
 use super::wait::Limits;
-use super::{Action, Listener, Node, NodeId, Observed, Record, Ref};
+use super::{Action, Listener, Node, NodeId, Observed, Record, Ref, Rule};
 use crate::aws::{
     ActionInfo, AliasRecord, Aws, AwsError, ErrorClass, ListenerSettings, LoadBalancerKey, LoadBalancerState,
     MUTUAL_AUTHENTICATION_OFF, RecordChange, RecordInfo, SecurityGroupKey, Tags, TargetHealth,
@@ -119,6 +119,8 @@ impl Context {
 pub(crate) struct Run<'a> {
     pub(crate) context: &'a Context,
     pub(crate) step: &'a Step,
+    /// The rules that the plan takes from the step's security group.
+    pub(crate) leaving: &'a BTreeSet<Rule>,
     pub(crate) observed: &'a Observed,
     /// The nodes created in this apply, which AWS may not know everywhere yet.
     pub(crate) fresh: &'a BTreeSet<NodeId>,
