@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::fault_loop::Tested;
-use super::{STACK, built, change, configuration, full, settle};
+use super::{STACK, built, change, configuration, full, picture, settle};
 use crate::aws::fake::{Listener, LoadBalancer, SecurityGroup, State, Target, TargetGroup, Verdict, cert_arn};
 use crate::aws::{ActionInfo, Direction, Peer, RecordInfo, RuleSettings, Tags};
 use crate::resource::testing::drift::{Mutation, each_shows_and_is_repaired, mutation};
@@ -370,6 +370,18 @@ async fn health_is_never_a_change() {
     }
     settle().await;
     assert_eq!(core.changes(&config).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_is_not_wanted_any_more_goes_from_rules_that_others_gave_another_value() {
+    let mut core = built(&full()).await;
+    for (_, tags) in security_group(&mut core.aws.state()).rules.values_mut() {
+        tags.insert("team".to_owned(), "two".to_owned());
+    }
+    let untagged = change(full(), &json!({"tags": null}));
+    core.apply(Some(&configuration(&untagged))).await.succeeded();
+    settle().await;
+    assert_eq!(picture(&core), picture(&built(&untagged).await));
 }
 
 #[tokio::test(start_paused = true)]

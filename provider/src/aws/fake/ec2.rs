@@ -324,12 +324,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_tag_goes_only_with_its_value() {
+    async fn a_tag_goes_only_with_its_value_when_one_is_given() {
         let aws = FakeAws::new();
         let id = aws.create_security_group(&security_group("one")).await.unwrap();
-        aws.remove_ec2_tags(&set(&[&id]), &tags("another")).await.unwrap();
-        assert_eq!(aws.objects_tagged("owner", "us"), set(&[&id]));
-        aws.remove_ec2_tags(&set(&[&id]), &tags("us")).await.unwrap();
-        assert!(aws.objects_tagged("owner", "us").is_empty());
+        let owner = |value: Option<&str>| BTreeMap::from([("owner".to_owned(), value.map(str::to_owned))]);
+        for (value, goes) in [(Some("another"), false), (Some("us"), true), (None, true)] {
+            aws.add_ec2_tags(&set(&[&id]), &tags("us")).await.unwrap();
+            aws.remove_ec2_tags(&set(&[&id]), &owner(value)).await.unwrap();
+            assert_eq!(aws.objects_tagged("owner", "us").is_empty(), goes, "{value:?}");
+        }
     }
 }

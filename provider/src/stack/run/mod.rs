@@ -486,7 +486,9 @@ impl Run<'_> {
             Service::Compute => {
                 let all = self.with_rules(ids).await?;
                 if !all.is_empty() {
-                    self.aws().remove_ec2_tags(&all, tags).await?;
+                    // A rule may have another value than its group, which is not known here.
+                    let whatever = tags.keys().map(|key| (key.clone(), None)).collect();
+                    self.aws().remove_ec2_tags(&all, &whatever).await?;
                 }
             }
             Service::Caching => {
@@ -523,7 +525,9 @@ impl Run<'_> {
             self.aws().remove_cache_tags(&arn, &marker).await?;
         }
         if !compute.is_empty() {
-            self.aws().remove_ec2_tags(&compute, &self.context.owner.marker()).await?;
+            // Only this create's own: another may have begun to take over meanwhile.
+            let own = self.context.owner.marker().into_iter().map(|(key, value)| (key, Some(value))).collect();
+            self.aws().remove_ec2_tags(&compute, &own).await?;
         }
         Ok(self.aws().remove_tags(&rest, &marker).await?)
     }
