@@ -19,6 +19,21 @@ pub(crate) use crate::resource::outputs::REDIRECT;
 /// How the descriptions of the rules for the instances' own addresses start.
 pub(crate) const HOST: &str = "The CodeStream host";
 
+/// The starts of the names of the load balancer's attributes that arguments tell.
+pub(crate) const TOLD_BY_ARGUMENTS: &[&str] = &[
+    "access_logs.",
+    "client_keep_alive.",
+    "connection_logs.",
+    "deletion_protection.",
+    "idle_timeout.",
+    "routing.http.desync_mitigation_mode",
+    "routing.http.drop_invalid_header_fields.",
+    "routing.http.preserve_host_header.",
+    "routing.http.xff_header_processing.",
+    "routing.http2.",
+    "waf.",
+];
+
 /// The names of the target groups, by role.
 pub(crate) type GroupNames = BTreeMap<Role, String>;
 

@@ -9,10 +9,10 @@ use tfplugin::value::Value;
 
 use super::config::Config;
 use super::desired::{CACHE, HTTP_PORT, HTTPS_PORT, IDLE_TIMEOUT, NODE, SSH_PORT};
-use super::plan::{node_name, put_texts, put_url, without_argument};
+use super::plan::{node_name, put_texts, put_url};
 use super::resolve::resolve;
 use crate::resource::LOAD_BALANCER;
-use crate::resource::outputs::{self, agreed, health_check, number, stickiness};
+use crate::resource::outputs::{self, agreed, health_check, number, stickiness, without_argument};
 use crate::resource::private::Applied;
 use crate::resource::sources::{self, ingress, served_ports};
 use crate::resource::topology::topology;
@@ -27,7 +27,7 @@ pub(crate) fn state(base: &Value, observed: &Observed, applied: Option<&Applied>
     common.balancer(&mut state);
     if let Some(balancer) = observed.balancer(&NodeId::LoadBalancer) {
         state.put("idle_timeout", number(&balancer.attributes, IDLE_TIMEOUT));
-        state.put("load_balancer_attributes", without_argument(&balancer.attributes));
+        state.put("load_balancer_attributes", without_argument(&balancer.attributes, &[IDLE_TIMEOUT]));
     }
     put_listeners(&mut state, observed);
     put_group(&mut state, observed);

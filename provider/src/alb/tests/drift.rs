@@ -126,6 +126,17 @@ fn of_load_balancer() -> Vec<Mutation> {
             set(state, "connection_logs.s3.bucket", "other-logs");
             set(state, "connection_logs.s3.enabled", "true");
         }),
+        mutation("health check logs", "load_balancer_attributes", |state| {
+            set(state, "health_check_logs.s3.bucket", "other-logs");
+            set(state, "health_check_logs.s3.enabled", "true");
+        }),
+        mutation("zonal shift", "load_balancer_attributes", |state| set(state, "zonal_shift.config.enabled", "true")),
+        mutation("the client's port passed on", "load_balancer_attributes", |state| {
+            set(state, "routing.http.xff_client_port.enabled", "true");
+        }),
+        mutation("the client's TLS version passed on", "load_balancer_attributes", |state| {
+            set(state, "routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "true");
+        }),
         mutation("IPv6", "ip_address_type", |state| balancer(state).info.ip_address_type = "dualstack".to_owned()),
         mutation("a third zone", "subnet_ids", |state| subnets(state, &["subnet-a", "subnet-b", "subnet-c"])),
         mutation("another zone", "subnet_ids", |state| subnets(state, &["subnet-a", "subnet-c"])),
