@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use super::core::Core;
 use super::{
-    STACK, built, change, changes_of_service, changes_of_settings, changing_calls, configuration, difference, full,
-    http, https, hurry, inhabited, outage, picture, settle,
+    STACK, built, change, changes_of_service, changes_of_settings, changing_calls, configuration, crowded, difference,
+    full, http, https, hurry, inhabited, outage, picture, settle,
 };
 use crate::alb::Alb;
 use crate::aws::fake::{Call, FakeAws, Rule, Verdict, cert_arn};
@@ -98,12 +98,6 @@ async fn an_update_ends_where_a_create_would() {
         settle().await;
         assert_eq!(difference(&picture(&built(after).await), &picture(&updated)), "", "{}", operation.name);
     }
-}
-
-/// So many clients of one network, each let in on both listeners.
-fn crowded(network: &str, clients: u8) -> Json {
-    let blocks: Vec<String> = (0..clients).map(|host| format!("{network}.{host}/32")).collect();
-    change(http(), &json!({"client_cidr_blocks": blocks}))
 }
 
 #[tokio::test(start_paused = true)]
