@@ -360,10 +360,12 @@ fn hint(error: &AwsError) -> Option<String> {
         | "TooManyTags"
         | "TooManyUniqueTargetGroupsPerLoadBalancer"
         | "TooManyRegistrationsForTargetId"
-        | "RulesPerSecurityGroupLimitExceeded"
         | "SecurityGroupLimitExceeded"
         | "ResourceLimitExceeded" => {
             "A quota of the account is used up. Remove what is not needed, or ask for more under Service Quotas."
+        }
+        "RulesPerSecurityGroupLimitExceeded" => {
+            "The security group would have more rules than its quota allows: by default 60 in each direction and address family, where a prefix list counts as its maximum of entries. Rules for new ports come before those for old ones go, so a change that fits in the end may not fit on the way: apply it with fewer sources first, and then as a whole. Or ask for more under Service Quotas: Amazon VPC, \"Inbound or outbound rules per security group\", L-0EA8095F."
         }
         "TargetGroupAssociationLimit" => {
             "A target group can serve only one load balancer; another one uses it already."

@@ -60,6 +60,13 @@ fn of_load_balancer() -> Vec<Mutation> {
         mutation("logs elsewhere", "access_logs.bucket", |by| by.set("access_logs.s3.bucket", "other-logs")),
         mutation("logs deeper", "access_logs.prefix", |by| by.set("access_logs.s3.prefix", "deeper")),
         mutation("no connection logs", "connection_logs", |by| by.set("connection_logs.s3.enabled", "false")),
+        mutation("zonal shift", "load_balancer_attributes", |by| by.set("zonal_shift.config.enabled", "true")),
+        mutation("the client's port passed on", "load_balancer_attributes", |by| {
+            by.set("routing.http.xff_client_port.enabled", "true");
+        }),
+        mutation("the client's TLS version passed on", "load_balancer_attributes", |by| {
+            by.set("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "true");
+        }),
         mutation("IPv6", "ip_address_type", |by| {
             by.place("set_ip_address_type", json!({ "IpAddressType": "dualstack" }));
         }),

@@ -16,6 +16,24 @@ pub(crate) use crate::resource::LOAD_BALANCER;
 use crate::resource::arguments::REDIRECT_PORT;
 pub(crate) use crate::resource::outputs::REDIRECT;
 
+/// How the descriptions of the rules for the instances' own addresses start.
+pub(crate) const HOST: &str = "The CodeStream host";
+
+/// The starts of the names of the load balancer's attributes that arguments tell.
+pub(crate) const TOLD_BY_ARGUMENTS: &[&str] = &[
+    "access_logs.",
+    "client_keep_alive.",
+    "connection_logs.",
+    "deletion_protection.",
+    "idle_timeout.",
+    "routing.http.desync_mitigation_mode",
+    "routing.http.drop_invalid_header_fields.",
+    "routing.http.preserve_host_header.",
+    "routing.http.xff_header_processing.",
+    "routing.http2.",
+    "waf.",
+];
+
 /// The names of the target groups, by role.
 pub(crate) type GroupNames = BTreeMap<Role, String>;
 
@@ -141,7 +159,7 @@ fn rules(config: &Config) -> BTreeSet<Rule> {
     let mut clients = cidrs(&config.client_cidr_blocks);
     clients.extend(cidrs(&config.client_ipv6_cidr_blocks));
     clients.extend(config.client_prefix_list_ids.iter().cloned().map(Source::PrefixList));
-    let callers = [("Clients", clients), ("The CodeStream host", cidrs(&config.instance_cidr_blocks))];
+    let callers = [("Clients", clients), (HOST, cidrs(&config.instance_cidr_blocks))];
 
     let mut doors: Vec<(u16, &str)> =
         Role::ALL.iter().map(|role| (config.endpoint(*role).listener_port, title(*role))).collect();

@@ -3,11 +3,12 @@
 use tfplugin::value::Value;
 
 use super::config::{Config, Role, UNKNOWN};
-use super::desired::{GroupNames, desired, group_name};
+use super::desired::{GroupNames, TOLD_BY_ARGUMENTS, desired, group_name};
 use super::services_config;
-use crate::aws::Tags;
-use crate::resource::outputs::{kept, nodes, plan_balancer, settle_ready};
+use crate::aws::{Attributes, Tags};
+use crate::resource::outputs::{kept, nodes, plan_balancer, settle_ready, without_argument};
 use crate::resource::topology::{port_and_protocol, text, topology};
+use crate::stack::attributes;
 
 /// The planned state for a resolved configuration. `vpc_id` is the VPC of its subnets, when that is known.
 pub(crate) fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value, vpc_id: Option<&str>) -> Value {
@@ -19,6 +20,8 @@ pub(crate) fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value,
         _ => Value::Null,
     };
     planned.put("security_group_id", group);
+    let defaults = attributes::normalise(attributes::LOAD_BALANCER, &Attributes::new());
+    planned.put("load_balancer_attributes", without_argument(&defaults, TOLD_BY_ARGUMENTS));
     let names = group_names(&planned, prior);
     for role in Role::ALL {
         let mut endpoint = planned.get(role.name()).clone();

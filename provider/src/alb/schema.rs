@@ -275,6 +275,7 @@ fn results() -> Vec<Attribute> {
         Attribute::string("hosted_zone_id")
             .computed()
             .describe("The Route 53 hosted zone of `dns_name`, for alias records of your own."),
+        arguments::load_balancer_attributes(),
         Attribute::string("security_group_id").computed().describe(
             "Id of the security group created for the load balancer; null when `security_group_ids` is given.",
         ),

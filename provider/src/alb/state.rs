@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use tfplugin::value::Value;
 
 use super::config::Role;
+use super::desired::TOLD_BY_ARGUMENTS;
 use super::services_config;
 use crate::aws::Attributes;
-use crate::resource::outputs::{self, agreed, is_on, number, stickiness};
+use crate::resource::outputs::{self, agreed, is_on, number, stickiness, without_argument};
 use crate::resource::private::Applied;
 use crate::resource::topology::topology;
 use crate::stack::{Action, Listener, Node, NodeId, Observed, Ref, Source, TargetGroup};
@@ -84,6 +85,7 @@ impl View<'_> {
         for argument in ["access_logs", "connection_logs"] {
             state.put(argument, logs(attributes, argument));
         }
+        state.put("load_balancer_attributes", without_argument(attributes, TOLD_BY_ARGUMENTS));
     }
 
     fn listeners(&self, state: &mut Value) {

@@ -200,8 +200,8 @@ pub(crate) trait Aws: Send + Sync {
     async fn delete_security_group(&self, group_id: &str) -> Result<()>;
     /// `ec2:CreateTags`
     async fn add_ec2_tags(&self, ids: &BTreeSet<String>, tags: &Tags) -> Result<()>;
-    /// `ec2:DeleteTags`: each tag only where it has this value.
-    async fn remove_ec2_tags(&self, ids: &BTreeSet<String>, tags: &Tags) -> Result<()>;
+    /// `ec2:DeleteTags`: a tag with a value goes only where it has that value.
+    async fn remove_ec2_tags(&self, ids: &BTreeSet<String>, tags: &BTreeMap<String, Option<String>>) -> Result<()>;
     /// `ec2:DescribeNetworkInterfaces`: those that use a security group.
     async fn network_interfaces(&self, group_id: &str) -> Result<Vec<NetworkInterfaceInfo>>;
     /// `ec2:DescribeSubnets`, by id; those that do not exist are left out.

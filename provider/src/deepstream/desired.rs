@@ -31,7 +31,8 @@ pub(crate) const HTTPS_PORT: u16 = 443;
 const SHORT: &str = "ds";
 /// What is left for the cluster's name in the id of a replication group, which has at most 40 characters.
 const SLUG_LENGTH: usize = 27;
-const SSH_PORT: u16 = 22;
+/// Where `ssh_cidr_blocks` are let in.
+pub(crate) const SSH_PORT: u16 = 22;
 /// The load balancer's attribute that an argument tells.
 pub(crate) const IDLE_TIMEOUT: &str = "idle_timeout.timeout_seconds";
 const DNS_PORT: u16 = 53;

@@ -6,10 +6,10 @@ use super::config::{Cache, Config};
 use super::desired::{IDLE_TIMEOUT, balancer_attributes, cache_id, desired, group_name, instances};
 use super::image::architecture;
 use super::user_data::{sha256, with_cache};
-use crate::aws::{Attributes, Tags};
+use crate::aws::Tags;
 use crate::resource::Preflight;
 use crate::resource::config::UNKNOWN;
-use crate::resource::outputs::{kept, plan_balancer, settle_ready};
+use crate::resource::outputs::{kept, plan_balancer, settle_ready, without_argument};
 use crate::resource::topology::{port_and_protocol, text, topology};
 use crate::stack::{Node, NodeId, Ref};
 
@@ -23,7 +23,7 @@ pub(crate) fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value,
     for output in ["security_group_id", "node_security_group_id", "target_group_arn"] {
         planned.put(output, kept(prior, output));
     }
-    planned.put("load_balancer_attributes", without_argument(&balancer_attributes(0)));
+    planned.put("load_balancer_attributes", without_argument(&balancer_attributes(0), &[IDLE_TIMEOUT]));
     put_listeners(&mut planned, prior);
     put_url(&mut planned);
     let config = Config::parse(&planned);
@@ -39,12 +39,6 @@ fn image(planned: &Value, prior: Option<&Value>) -> Value {
     let instance_type = |state: &Value| state.get("instance_type").as_str().map(architecture);
     let last = prior.filter(|prior| instance_type(prior) == instance_type(planned));
     last.map_or(Value::Unknown, |prior| kept(Some(prior), "ami_id"))
-}
-
-/// The load balancer's attributes that no argument tells, so that a change of one shows.
-pub(crate) fn without_argument(attributes: &Attributes) -> Value {
-    let others = attributes.iter().filter(|(key, _)| *key != IDLE_TIMEOUT);
-    Value::object(others.map(|(key, value)| (key.clone(), Value::from(value))))
 }
 
 fn put_listeners(planned: &mut Value, prior: Option<&Value>) {

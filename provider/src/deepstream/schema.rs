@@ -318,10 +318,7 @@ fn results() -> Vec<Attribute> {
         text("url", "What clients connect to: `wss://` with the encrypted listener, else `ws://`."),
         text("http_listener_arn", "ARN of the listener on port 80; null without one."),
         text("https_listener_arn", "ARN of the listener on port 443; null without one."),
-        Attribute::string_map("load_balancer_attributes").computed().describe(
-            "The load balancer's attributes that have no argument, by their names in AWS, known at plan: a change of \
-             one by others shows here.",
-        ),
+        arguments::load_balancer_attributes(),
         text("target_group_arn", "ARN of the target group."),
         text("target_group_name", "Name of the target group."),
         text("security_group_id", "Id of the load balancer's security group."),

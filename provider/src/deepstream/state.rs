@@ -8,16 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use tfplugin::value::Value;
 
 use super::config::Config;
-use super::desired::{CACHE, HTTP_PORT, HTTPS_PORT, IDLE_TIMEOUT, NODE};
-use super::plan::{node_name, put_texts, put_url, without_argument};
+use super::desired::{CACHE, HTTP_PORT, HTTPS_PORT, IDLE_TIMEOUT, NODE, SSH_PORT};
+use super::plan::{node_name, put_texts, put_url};
 use super::resolve::resolve;
-use crate::aws::Direction;
 use crate::resource::LOAD_BALANCER;
-use crate::resource::outputs::{self, agreed, health_check, number, stickiness};
+use crate::resource::outputs::{self, agreed, health_check, number, stickiness, without_argument};
 use crate::resource::private::Applied;
+use crate::resource::sources::{self, ingress, served_ports};
 use crate::resource::topology::topology;
 use crate::stack::cluster::Instance;
-use crate::stack::{Action, Existing, Listener, Node, NodeId, Observed, Ref, Rule, Source, TargetGroup};
+use crate::stack::{Action, Existing, Listener, Node, NodeId, Observed, Ref, TargetGroup};
 
 /// The state for a graph. `base` is the last state, or the planned one: what it says holds where the graph says
 /// nothing.
@@ -27,7 +27,7 @@ pub(crate) fn state(base: &Value, observed: &Observed, applied: Option<&Applied>
     common.balancer(&mut state);
     if let Some(balancer) = observed.balancer(&NodeId::LoadBalancer) {
         state.put("idle_timeout", number(&balancer.attributes, IDLE_TIMEOUT));
-        state.put("load_balancer_attributes", without_argument(&balancer.attributes));
+        state.put("load_balancer_attributes", without_argument(&balancer.attributes, &[IDLE_TIMEOUT]));
     }
     put_listeners(&mut state, observed);
     put_group(&mut state, observed);
@@ -192,31 +192,7 @@ pub(crate) fn imported(state: &Value, observed: &Observed) -> Value {
     if let Some(balancer) = observed.balancer(&NodeId::LoadBalancer) {
         given.put("subnet_ids", Value::set(&balancer.subnet_ids));
     }
-    let rules = |role: &'static str| -> Vec<&Rule> {
-        let group = observed.security_group(&NodeId::SecurityGroup(role));
-        let rules = group.into_iter().flat_map(|group| &group.rules);
-        rules.filter(|rule| rule.direction == Direction::Ingress).collect()
-    };
-    let (mut ipv4, mut ipv6, mut lists) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    for rule in rules(LOAD_BALANCER) {
-        match &rule.source {
-            Source::Cidr(block) if block.contains(':') => ipv6.insert(block),
-            Source::Cidr(block) => ipv4.insert(block),
-            Source::PrefixList(id) => lists.insert(id),
-            Source::Group(_) | Source::Vpc => false,
-        };
-    }
-    let ssh = rules(NODE).into_iter().filter_map(|rule| match &rule.source {
-        Source::Cidr(block) => Some(block),
-        _ => None,
-    });
-    for (argument, found) in [
-        ("client_cidr_blocks", ipv4),
-        ("client_ipv6_cidr_blocks", ipv6),
-        ("client_prefix_list_ids", lists),
-        ("ssh_cidr_blocks", ssh.collect()),
-    ] {
-        given.put(argument, if found.is_empty() { Value::Null } else { Value::set(found) });
-    }
+    sources::put_clients(&mut given, ingress(observed, LOAD_BALANCER, &served_ports(observed)));
+    sources::put_blocks(&mut given, "ssh_cidr_blocks", ingress(observed, NODE, &[i64::from(SSH_PORT)].into()));
     resolve(&given)
 }

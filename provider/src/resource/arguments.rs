@@ -63,6 +63,14 @@ pub(crate) fn ip_address_type() -> Attribute {
     )
 }
 
+/// What makes a change of an attribute show that the user cannot set.
+pub(crate) fn load_balancer_attributes() -> Attribute {
+    Attribute::string_map("load_balancer_attributes").computed().describe(
+        "The load balancer's attributes that have no argument, by their names in AWS, known at plan: a change of one by \
+         others shows here.",
+    )
+}
+
 /// The arguments of a health check. Those of the resource have defaults; inherited ones take the resource's.
 pub(crate) fn health_check(defaults: &Probes, inherited: bool) -> Vec<Attribute> {
     let or = |argument: Attribute, default: Value| {

@@ -9,6 +9,7 @@
 //! | `outputs` | the parts of planned states and of states that all resources have |
 //! | `topology` | what a graph opens and where it leads, as an output |
 //! | `names` | names that fit what AWS allows |
+//! | `sources` | who may come in, as an import finds it |
 //! | `private` | what is kept beside the state |
 //! | `arguments`, `config` | parts of schemas and of configurations |
 //! | `ssl_policies` | the security policies that AWS has |
@@ -27,6 +28,7 @@ pub(crate) mod private;
 pub(crate) mod rules;
 #[cfg(test)]
 pub(crate) mod samples;
+pub(crate) mod sources;
 pub(crate) mod ssl_policies;
 pub(crate) mod tags;
 mod take_over;

@@ -214,6 +214,13 @@ pub(crate) fn number(attributes: &Attributes, key: &str) -> Option<i64> {
     attributes.get(key).and_then(|value| value.parse().ok())
 }
 
+/// The load balancer's attributes that no argument tells, so that a change of one shows. `told` are the starts of the
+/// others' names.
+pub(crate) fn without_argument(attributes: &Attributes, told: &[&str]) -> Value {
+    let others = attributes.iter().filter(|(key, _)| !told.iter().any(|start| key.starts_with(start)));
+    Value::object(others.map(|(key, value)| (key.clone(), Value::from(value))))
+}
+
 /// Whether an attribute is on.
 pub(crate) fn is_on(attributes: &Attributes, key: &str) -> bool {
     attributes.get(key).is_some_and(|value| value == "true")

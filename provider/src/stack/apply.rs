@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use super::effect::Output;
 use super::run::{Context, Run, StepError};
 use super::step::{Plan, Step, StepId, When};
-use super::{NodeId, Observed};
+use super::{NodeId, Observed, Rule};
 
 /// How many steps of one stack run at a time; more would meet AWS's limits for changes sooner than end sooner.
 const CONCURRENCY: usize = 8;
@@ -80,7 +80,8 @@ pub(crate) async fn apply(plan: &Plan, observed: Observed, context: &Arc<Context
             status[id] = Status::Running;
             outcome.put_back |= matches!(plan.steps[id].when, When::Failed(..));
             info!(step = id, "{}", plan.steps[id]);
-            let task = start(plan.steps[id].clone(), outcome.observed.clone(), fresh.clone(), context.clone());
+            let (step, leaving) = (plan.steps[id].clone(), plan.revoked_in(&plan.steps[id].node));
+            let task = start(step, leaving, outcome.observed.clone(), fresh.clone(), context.clone());
             step_of.insert(running.spawn(task).id(), id);
         }
         let Some(joined) = running.join_next_with_id().await else { break };
@@ -115,11 +116,12 @@ pub(crate) async fn apply(plan: &Plan, observed: Observed, context: &Arc<Context
 
 async fn start(
     step: Step,
+    leaving: BTreeSet<Rule>,
     observed: Observed,
     fresh: BTreeSet<NodeId>,
     context: Arc<Context>,
 ) -> Result<Output, StepError> {
-    Run { context: &context, step: &step, observed: &observed, fresh: &fresh }.run().await
+    Run { context: &context, step: &step, leaving: &leaving, observed: &observed, fresh: &fresh }.run().await
 }
 
 /// The steps that may start now; those that never will are ended on the way.

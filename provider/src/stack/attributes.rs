@@ -5,7 +5,9 @@
 
 use crate::aws::Attributes;
 
-/// A load balancer's: `LoadBalancerAttribute` in the Elastic Load Balancing API, version 2015-12-01.
+/// A load balancer's: `LoadBalancerAttribute` in the Elastic Load Balancing API, version 2015-12-01. Left out are
+/// `load_balancing.cross_zone.enabled`, which an Application Load Balancer does not let change, and
+/// `ipv6.deny_all_igw_traffic`, whose default depends on the scheme.
 pub(crate) const LOAD_BALANCER: &[(&str, &str)] = &[
     ("access_logs.s3.bucket", ""),
     ("access_logs.s3.enabled", "false"),
@@ -15,13 +17,19 @@ pub(crate) const LOAD_BALANCER: &[(&str, &str)] = &[
     ("connection_logs.s3.enabled", "false"),
     ("connection_logs.s3.prefix", ""),
     ("deletion_protection.enabled", "false"),
+    ("health_check_logs.s3.bucket", ""),
+    ("health_check_logs.s3.enabled", "false"),
+    ("health_check_logs.s3.prefix", ""),
     ("idle_timeout.timeout_seconds", "60"),
     ("routing.http.desync_mitigation_mode", "defensive"),
     ("routing.http.drop_invalid_header_fields.enabled", "false"),
     ("routing.http.preserve_host_header.enabled", "false"),
+    ("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "false"),
+    ("routing.http.xff_client_port.enabled", "false"),
     ("routing.http.xff_header_processing.mode", "append"),
     ("routing.http2.enabled", "true"),
     ("waf.fail_open.enabled", "false"),
+    ("zonal_shift.config.enabled", "false"),
 ];
 
 /// A target group's: `TargetGroupAttribute` in the same API.
@@ -70,6 +78,7 @@ fn matters(key: &str, all: &Attributes) -> bool {
     match key {
         "access_logs.s3.bucket" | "access_logs.s3.prefix" => is("access_logs.s3.enabled", "true"),
         "connection_logs.s3.bucket" | "connection_logs.s3.prefix" => is("connection_logs.s3.enabled", "true"),
+        "health_check_logs.s3.bucket" | "health_check_logs.s3.prefix" => is("health_check_logs.s3.enabled", "true"),
         "stickiness.type" => is("stickiness.enabled", "true"),
         "stickiness.lb_cookie.duration_seconds" => {
             is("stickiness.enabled", "true") && is("stickiness.type", "lb_cookie")
@@ -100,11 +109,11 @@ mod tests {
 
     #[test]
     fn what_aws_leaves_out_has_its_default_and_unmanaged_keys_are_dropped() {
-        let all = attributes(&[("idle_timeout.timeout_seconds", "90"), ("zonal_shift.config.enabled", "true")]);
+        let all = attributes(&[("idle_timeout.timeout_seconds", "90"), ("load_balancing.cross_zone.enabled", "true")]);
         let normal = normalise(LOAD_BALANCER, &all);
         assert_eq!(normal.get("idle_timeout.timeout_seconds").map(String::as_str), Some("90"));
         assert_eq!(normal.get("routing.http2.enabled").map(String::as_str), Some("true"));
-        assert!(!normal.contains_key("zonal_shift.config.enabled"));
+        assert!(!normal.contains_key("load_balancing.cross_zone.enabled"));
     }
 
     #[test]

@@ -170,6 +170,18 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
 }
 
+impl Plan {
+    /// The rules that it takes from a security group.
+    pub(crate) fn revoked_in(&self, node: &NodeId) -> BTreeSet<Rule> {
+        let of_group = self.steps.iter().filter(|step| step.node == *node);
+        let revoked = of_group.filter_map(|step| match &step.change {
+            Change::RevokeRules(rules) => Some(rules),
+            _ => None,
+        });
+        revoked.flatten().cloned().collect()
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (id, step) in self.steps.iter().enumerate() {

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use super::core::Core;
 use super::{
-    STACK, built, change, changes_of_service, changes_of_settings, changing_calls, configuration, difference, full,
-    http, https, hurry, inhabited, outage, picture, settle,
+    STACK, built, change, changes_of_service, changes_of_settings, changing_calls, configuration, crowded, difference,
+    full, http, https, hurry, inhabited, outage, picture, settle,
 };
 use crate::alb::Alb;
 use crate::aws::fake::{Call, FakeAws, Rule, Verdict, cert_arn};
@@ -97,6 +97,32 @@ async fn an_update_ends_where_a_create_would() {
         updated.apply(Some(&configuration(after))).await.succeeded();
         settle().await;
         assert_eq!(difference(&picture(&built(after).await), &picture(&updated)), "", "{}", operation.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sources_that_fill_a_security_group_are_exchanged_in_one_apply() {
+    let mut core = built(&crowded("192.0.2", 30)).await;
+    let other = crowded("198.51.100", 30);
+    core.apply(Some(&configuration(&other))).await.succeeded();
+    settle().await;
+    assert_eq!(difference(&picture(&built(&other).await), &picture(&core)), "");
+    assert_eq!(core.changes(&configuration(&other)).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_do_not_fit_leave_those_that_are_there_and_the_quota_is_named() {
+    let port = json!({"api": {"listener_port": 8080, "target_port": 80, "deregistration_delay": 5}});
+    for other in [crowded("198.51.100", 31), change(crowded("192.0.2", 30), &port)] {
+        let mut core = built(&crowded("192.0.2", 30)).await;
+        let rules = |core: &Core| -> Vec<String> {
+            picture(core).lines().filter(|line| line.contains("192.0.2.")).map(str::to_owned).collect()
+        };
+        let before = rules(&core);
+        let applied = core.apply(Some(&configuration(&other))).await;
+        assert!(has(&applied.errors(), &["load-balancer security group", "L-0EA8095F"]), "{:?}", applied.errors());
+        assert_eq!(before.len(), 60);
+        assert_eq!(rules(&core), before);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::fault_loop::Tested;
-use super::{STACK, built, change, configuration, full, settle};
+use super::{STACK, built, change, configuration, full, picture, settle};
 use crate::aws::fake::{Listener, LoadBalancer, SecurityGroup, State, Target, TargetGroup, Verdict, cert_arn};
 use crate::aws::{ActionInfo, Direction, Peer, RecordInfo, RuleSettings, Tags};
 use crate::resource::testing::drift::{Mutation, each_shows_and_is_repaired, mutation};
@@ -125,6 +125,17 @@ fn of_load_balancer() -> Vec<Mutation> {
         mutation("connection logs", "connection_logs", |state| {
             set(state, "connection_logs.s3.bucket", "other-logs");
             set(state, "connection_logs.s3.enabled", "true");
+        }),
+        mutation("health check logs", "load_balancer_attributes", |state| {
+            set(state, "health_check_logs.s3.bucket", "other-logs");
+            set(state, "health_check_logs.s3.enabled", "true");
+        }),
+        mutation("zonal shift", "load_balancer_attributes", |state| set(state, "zonal_shift.config.enabled", "true")),
+        mutation("the client's port passed on", "load_balancer_attributes", |state| {
+            set(state, "routing.http.xff_client_port.enabled", "true");
+        }),
+        mutation("the client's TLS version passed on", "load_balancer_attributes", |state| {
+            set(state, "routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "true");
         }),
         mutation("IPv6", "ip_address_type", |state| balancer(state).info.ip_address_type = "dualstack".to_owned()),
         mutation("a third zone", "subnet_ids", |state| subnets(state, &["subnet-a", "subnet-b", "subnet-c"])),
@@ -370,6 +381,18 @@ async fn health_is_never_a_change() {
     }
     settle().await;
     assert_eq!(core.changes(&config).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_is_not_wanted_any_more_goes_from_rules_that_others_gave_another_value() {
+    let mut core = built(&full()).await;
+    for (_, tags) in security_group(&mut core.aws.state()).rules.values_mut() {
+        tags.insert("team".to_owned(), "two".to_owned());
+    }
+    let untagged = change(full(), &json!({"tags": null}));
+    core.apply(Some(&configuration(&untagged))).await.succeeded();
+    settle().await;
+    assert_eq!(picture(&core), picture(&built(&untagged).await));
 }
 
 #[tokio::test(start_paused = true)]

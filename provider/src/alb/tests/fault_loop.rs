@@ -5,8 +5,8 @@ use tfplugin::value::Value;
 
 use super::core::Core;
 use super::{
-    Operation, STACK, change, changes_of_service, changes_of_settings, configuration, full, http, inhabited, operation,
-    outage, picture, settle, update,
+    Operation, STACK, change, changes_of_service, changes_of_settings, configuration, crowded, full, http, inhabited,
+    operation, outage, picture, settle, update,
 };
 use crate::alb::CodestreamAlb;
 use crate::aws::fake::{FakeAws, Fault, State};
@@ -64,7 +64,10 @@ fn a_change_of_the_service_converges_after_every_fault() {
 
 #[test]
 fn a_change_of_settings_converges_after_every_fault() {
-    try_all::<Tested>(&changes_of_settings());
+    // For a moment nobody is let in, and a fault may come just then.
+    let exchange = update("sources that fill a group", crowded("192.0.2", 30), &crowded("198.51.100", 30));
+    let exchange = Operation { cuts: true, ..exchange };
+    try_all::<Tested>(&changes_of_settings().into_iter().chain([exchange]).collect::<Vec<_>>());
 }
 
 /// A fault that hits an apply which itself repairs an earlier one.

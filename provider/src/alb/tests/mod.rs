@@ -65,6 +65,12 @@ fn let_in(group: &str) -> Json {
     change(http(), &json!({"instance_security_group_id": group}))
 }
 
+/// So many clients of one network, each let in on both listeners.
+fn crowded(network: &str, clients: u8) -> Json {
+    let blocks: Vec<String> = (0..clients).map(|host| format!("{network}.{host}/32")).collect();
+    change(http(), &json!({"client_cidr_blocks": blocks}))
+}
+
 fn operation(name: &'static str, before: Option<Json>, after: Option<Json>) -> Operation {
     Operation::new(name, before, after)
 }

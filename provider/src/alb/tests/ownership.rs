@@ -10,7 +10,8 @@ use tokio::time::sleep;
 
 use super::core::{Applied, Core};
 use super::{
-    STACK, built, change, changing_calls, configuration, difference, full, http, inhabited, let_in, picture, settle,
+    STACK, built, change, changing_calls, configuration, difference, full, http, https, inhabited, let_in, picture,
+    settle,
 };
 use crate::aws::fake::{Call, FakeAws, Fault, Rule, TargetGroup, cert_arn};
 use crate::aws::{Aws, Direction, NewLoadBalancer, NewSecurityGroup, Peer, RuleSettings, Tags};
@@ -229,6 +230,63 @@ async fn a_security_group_that_only_the_load_balancer_is_in_comes_with_an_import
     core.apply(None).await.succeeded();
     let state = core.aws.state();
     assert!(!state.security_groups.contains_key(&group) && state.security_groups.contains_key(&stranger));
+}
+
+/// An ingress rule from a block, as somebody makes it by hand.
+fn by_hand(protocol: &str, ports: (i64, i64), block: &str, description: &str) -> RuleSettings {
+    RuleSettings {
+        direction: Direction::Ingress,
+        protocol: protocol.to_owned(),
+        from_port: ports.0,
+        to_port: ports.1,
+        peer: Peer::Cidr(block.to_owned()),
+        description: description.to_owned(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_takes_who_reaches_a_listener_for_clients_and_shows_whatever_else_is_open() {
+    let host = json!({"instance_cidr_blocks": ["203.0.113.7/32"]});
+    let first = built(&change(http(), &host)).await;
+    let group = disown(&first.aws);
+    let made = [
+        by_hand("tcp", (22, 22), "192.0.2.22/32", "Admins"),
+        by_hand("udp", (80, 80), "192.0.2.17/32", "Not even TCP"),
+        by_hand("tcp", (8000, 9000), "192.0.2.80/32", "The CodeStream host to the API"),
+        by_hand("tcp", (1, 1024), "192.0.2.1/32", "Ghost writers on localhost"),
+        by_hand("-1", (-1, -1), "192.0.2.2/32", "Everything"),
+    ];
+    {
+        let mut state = first.aws.state();
+        let rules = &mut state.security_groups.get_mut(&group).unwrap().rules;
+        rules.extend(made.into_iter().enumerate().map(|(n, rule)| (format!("sgr-by-hand-{n}"), (rule, Tags::new()))));
+    }
+    let mut core = Core::new(first.aws.clone());
+    core.import(STACK).await.succeeded();
+    let clients = ["192.0.2.1/32", "192.0.2.2/32", "198.51.100.0/24"];
+    assert_eq!(*core.state().get("client_cidr_blocks"), Value::set(clients));
+    assert_eq!(*core.state().get("instance_cidr_blocks"), Value::set(["203.0.113.7/32"]));
+    let matching = configuration(&change(change(http(), &host), &json!({"client_cidr_blocks": clients})));
+    let shown = core.changes(&matching).await;
+    assert!(shown.iter().any(|path| path.starts_with("topology.security_group_rules")), "{shown:?}");
+    core.apply(Some(&matching)).await.succeeded();
+    let state = core.aws.state();
+    let open = state.security_groups[&group].rules.values().filter(|(rule, _)| rule.direction == Direction::Ingress);
+    let doors: BTreeSet<(&str, i64, i64)> =
+        open.map(|(rule, _)| (rule.protocol.as_str(), rule.from_port, rule.to_port)).collect();
+    assert_eq!(doors, BTreeSet::from([("tcp", 80, 80), ("tcp", 12080, 12080)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whom_a_redirect_alone_lets_in_is_no_client() {
+    let first = built(&change(https(), &json!({"redirect_http": true}))).await;
+    let group = disown(&first.aws);
+    let rule = by_hand("tcp", (80, 80), "0.0.0.0/0", "The world, to be redirected");
+    let made = [("sgr-by-hand".to_owned(), (rule, Tags::new()))];
+    first.aws.state().security_groups.get_mut(&group).unwrap().rules.extend(made);
+    let mut core = Core::new(first.aws.clone());
+    core.import(STACK).await.succeeded();
+    assert_eq!(*core.state().get("client_cidr_blocks"), Value::set(["198.51.100.0/24"]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -245,8 +245,11 @@ impl Aws for FakeAws {
         let add = |present: &mut Tags| present.extend(tags.clone());
         self.call("ec2:CreateTags", &joined(ids), |state| state.change_ec2_tags(ids, add)).await
     }
-    async fn remove_ec2_tags(&self, ids: &BTreeSet<String>, tags: &Tags) -> Result<()> {
-        let remove = |present: &mut Tags| present.retain(|key, value| tags.get(key) != Some(&*value));
+    async fn remove_ec2_tags(&self, ids: &BTreeSet<String>, tags: &BTreeMap<String, Option<String>>) -> Result<()> {
+        let stays = |given: &Option<String>, value: &str| given.as_deref().is_some_and(|given| given != value);
+        let remove = |present: &mut Tags| {
+            present.retain(|key, value| tags.get(key).is_none_or(|given| stays(given, value.as_str())));
+        };
         self.call("ec2:DeleteTags", &joined(ids), |state| state.change_ec2_tags(ids, remove)).await
     }
     async fn network_interfaces(&self, group_id: &str) -> Result<Vec<NetworkInterfaceInfo>> {

@@ -19,6 +19,18 @@ pub(super) fn all_egress(peer: Peer) -> RuleSettings {
     }
 }
 
+/// How many rules of one direction and one address family a group takes; what is no block counts in both families.
+const RULES_PER_GROUP: usize = 60;
+
+fn is_overfull(rules: &[RuleSettings], direction: Direction) -> bool {
+    let count = |ipv6: bool| {
+        let of_other_family =
+            |rule: &RuleSettings| matches!(&rule.peer, Peer::Cidr(block) if block.contains(':') != ipv6);
+        rules.iter().filter(|rule| rule.direction == direction && !of_other_family(rule)).count()
+    };
+    count(false).max(count(true)) > RULES_PER_GROUP
+}
+
 /// A rule is the same with another description.
 fn same(one: &RuleSettings, other: &RuleSettings) -> bool {
     let key =
@@ -103,6 +115,9 @@ impl State {
                 return refuse("InvalidPermission.Duplicate", format!("{rule:?} already exists"));
             }
             present.push(rule.clone());
+        }
+        if is_overfull(&present, direction) {
+            return refuse("RulesPerSecurityGroupLimitExceeded", format!("{id} would have too many {direction} rules"));
         }
         for rule in rules {
             let rule_id = self.next_rule_id();
@@ -267,6 +282,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_group_takes_sixty_rules_of_a_direction_and_a_family() {
+        let aws = FakeAws::new();
+        let id = aws.create_security_group(&security_group("one")).await.unwrap();
+        let none = Tags::new();
+        let blocks = |start: &str, end: &str, hosts: std::ops::Range<u8>| -> BTreeSet<RuleSettings> {
+            hosts.map(|host| ingress(80, Peer::Cidr(format!("{start}{host}{end}")))).collect()
+        };
+        aws.authorize_rules(&id, Direction::Ingress, &blocks("10.0.0.", "/32", 0..60), &none).await.unwrap();
+        aws.authorize_rules(&id, Direction::Ingress, &blocks("2001:db8::", "/128", 0..60), &none).await.unwrap();
+        let over = aws.authorize_rules(&id, Direction::Ingress, &blocks("10.0.1.", "/32", 0..1), &none).await;
+        assert_eq!(over.unwrap_err().code, "RulesPerSecurityGroupLimitExceeded");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_group_stays_until_the_load_balancers_interfaces_are_released() {
         let aws = FakeAws::new();
         let id = aws.create_security_group(&security_group("one")).await.unwrap();
@@ -295,12 +324,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_tag_goes_only_with_its_value() {
+    async fn a_tag_goes_only_with_its_value_when_one_is_given() {
         let aws = FakeAws::new();
         let id = aws.create_security_group(&security_group("one")).await.unwrap();
-        aws.remove_ec2_tags(&set(&[&id]), &tags("another")).await.unwrap();
-        assert_eq!(aws.objects_tagged("owner", "us"), set(&[&id]));
-        aws.remove_ec2_tags(&set(&[&id]), &tags("us")).await.unwrap();
-        assert!(aws.objects_tagged("owner", "us").is_empty());
+        let owner = |value: Option<&str>| BTreeMap::from([("owner".to_owned(), value.map(str::to_owned))]);
+        for (value, goes) in [(Some("another"), false), (Some("us"), true), (None, true)] {
+            aws.add_ec2_tags(&set(&[&id]), &tags("us")).await.unwrap();
+            aws.remove_ec2_tags(&set(&[&id]), &owner(value)).await.unwrap();
+            assert_eq!(aws.objects_tagged("owner", "us").is_empty(), goes, "{value:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Objects are looked up by filter, never by id: EC2 fails a whole call when one id does not exist.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
@@ -194,12 +194,18 @@ pub(super) async fn add_tags(client: &Client, ids: &BTreeSet<String>, tags: &Tag
     request.send().await.map_err(error("ec2:CreateTags")).map(drop)
 }
 
-pub(super) async fn remove_tags(client: &Client, ids: &BTreeSet<String>, tags: &Tags) -> Result<()> {
+pub(super) async fn remove_tags(
+    client: &Client,
+    ids: &BTreeSet<String>,
+    tags: &BTreeMap<String, Option<String>>,
+) -> Result<()> {
     // Without tags, the call would delete every tag there is.
     if ids.is_empty() || tags.is_empty() {
         return Ok(());
     }
-    let request = client.delete_tags().set_resources(list(ids)).set_tags(Some(tag_list(tags)));
+    // Without a value, a tag goes whatever its value is.
+    let tags = tags.iter().map(|(key, value)| Tag::builder().key(key).set_value(value.clone()).build()).collect();
+    let request = client.delete_tags().set_resources(list(ids)).set_tags(Some(tags));
     request.send().await.map_err(error("ec2:DeleteTags")).map(drop)
 }
 

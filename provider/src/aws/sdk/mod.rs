@@ -319,7 +319,7 @@ impl Aws for SdkAws {
         ec2::add_tags(&self.clients().await?.ec2, ids, tags).await
     }
 
-    async fn remove_ec2_tags(&self, ids: &BTreeSet<String>, tags: &Tags) -> Result<()> {
+    async fn remove_ec2_tags(&self, ids: &BTreeSet<String>, tags: &BTreeMap<String, Option<String>>) -> Result<()> {
         ec2::remove_tags(&self.clients().await?.ec2, ids, tags).await
     }
 

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
+use tfplugin::value::Value;
 
 use super::{
     Core, STACK, Tested, built, change, configuration, full, inhabited, outage, picture, quiet_changes,
     rolling_changes, settle, small, update,
 };
 use crate::aws::fake::{FakeAws, Fault, State, Verdict};
+use crate::aws::{Direction, Peer, RuleSettings, Tags};
 use crate::deepstream::user_data::sha256;
 use crate::resource::testing::faults::{Operation, Trial};
 
@@ -190,4 +192,33 @@ async fn a_cluster_is_imported_by_its_name_and_planned_empty() {
     let mut other = Core::new(core.aws.clone());
     assert_eq!(other.import(STACK).await.faults(), Vec::<String>::new());
     assert_eq!(other.changes(&configuration(&small())).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_takes_who_reaches_a_listener_or_port_22_only() {
+    let config = change(small(), &json!({"ssh_cidr_blocks": ["192.0.2.0/24"]}));
+    let core = built(&config).await;
+    let before = picture(&core);
+    for (group, port) in [("web-load-balancer", 22), ("web-load-balancer", 6020), ("web-node", 80), ("web-node", 6020)]
+    {
+        let rule = RuleSettings {
+            direction: Direction::Ingress,
+            protocol: "tcp".to_owned(),
+            from_port: port,
+            to_port: port,
+            peer: Peer::Cidr("203.0.113.9/32".to_owned()),
+            description: "By hand".to_owned(),
+        };
+        let mut state = core.aws.state();
+        let found = state.security_groups.values_mut().find(|found| found.name == group).unwrap();
+        found.rules.insert(format!("sgr-{group}-{port}"), (rule, Tags::new()));
+    }
+    let mut other = Core::new(core.aws.clone());
+    assert_eq!(other.import(STACK).await.faults(), Vec::<String>::new());
+    assert_eq!(*other.state().get("client_cidr_blocks"), Value::set(["198.51.100.0/24"]));
+    assert_eq!(*other.state().get("ssh_cidr_blocks"), Value::set(["192.0.2.0/24"]));
+    let shown = other.changes(&configuration(&config)).await;
+    assert!(shown.iter().any(|path| path.starts_with("topology.security_group_rules")), "{shown:?}");
+    other.apply(Some(&configuration(&config))).await.succeeded();
+    assert_eq!(picture(&core), before);
 }

@@ -321,6 +321,9 @@ fn of_the_load_balancer() -> Vec<Mutation> {
         mutation("invalid headers let through", "load_balancer_attributes", |state| {
             put(&mut balancer(state).attributes, "routing.http.drop_invalid_header_fields.enabled", "false");
         }),
+        mutation("zonal shift", "load_balancer_attributes", |state| {
+            put(&mut balancer(state).attributes, "zonal_shift.config.enabled", "true");
+        }),
         mutation("protected", "load_balancer_attributes", |state| {
             put(&mut balancer(state).attributes, "deletion_protection.enabled", "true");
         }),

@@ -17,7 +17,7 @@ use super::ownership::{Owner, PROVISIONING, RecordNames, Service};
 use super::plan::Purpose;
 use super::step::{Change, Step};
 use super::wait::Limits;
-use super::{Action, Listener, Node, NodeId, Observed, Record, Ref};
+use super::{Action, Listener, Node, NodeId, Observed, Record, Ref, Rule};
 use crate::aws::{
     ActionInfo, AliasRecord, Aws, AwsError, ErrorClass, ListenerSettings, LoadBalancerKey, LoadBalancerState,
     MUTUAL_AUTHENTICATION_OFF, RecordChange, RecordInfo, SecurityGroupKey, Tags, TargetHealth,
@@ -119,6 +119,8 @@ impl Context {
 pub(crate) struct Run<'a> {
     pub(crate) context: &'a Context,
     pub(crate) step: &'a Step,
+    /// The rules that the plan takes from the step's security group.
+    pub(crate) leaving: &'a BTreeSet<Rule>,
     pub(crate) observed: &'a Observed,
     /// The nodes created in this apply, which AWS may not know everywhere yet.
     pub(crate) fresh: &'a BTreeSet<NodeId>,
@@ -484,7 +486,9 @@ impl Run<'_> {
             Service::Compute => {
                 let all = self.with_rules(ids).await?;
                 if !all.is_empty() {
-                    self.aws().remove_ec2_tags(&all, tags).await?;
+                    // A rule may have another value than its group, which is not known here.
+                    let whatever = tags.keys().map(|key| (key.clone(), None)).collect();
+                    self.aws().remove_ec2_tags(&all, &whatever).await?;
                 }
             }
             Service::Caching => {
@@ -514,7 +518,9 @@ impl Run<'_> {
             self.aws().remove_cache_tags(&arn, &marker).await?;
         }
         if !compute.is_empty() {
-            self.aws().remove_ec2_tags(&compute, &self.context.owner.marker()).await?;
+            // Only this create's own: another may have begun to take over meanwhile.
+            let own = self.context.owner.marker().into_iter().map(|(key, value)| (key, Some(value))).collect();
+            self.aws().remove_ec2_tags(&compute, &own).await?;
         }
         Ok(self.aws().remove_tags(&rest, &marker).await?)
     }

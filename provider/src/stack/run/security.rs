@@ -2,20 +2,22 @@
 
 use std::collections::BTreeSet;
 
+use tracing::warn;
+
 use super::{Run, StepError};
 use crate::aws::{AwsError, Direction, ErrorClass, Peer, RuleSettings, SecurityGroupKey};
 use crate::stack::{NodeId, Rule, Source};
+
+/// The code of a refusal for the quota of rules in a security group.
+const TOO_MANY_RULES: &str = "RulesPerSecurityGroupLimitExceeded";
 
 impl Run<'_> {
     pub(super) async fn authorize(&self, rules: &BTreeSet<Rule>) -> Result<(), StepError> {
         let (group, wanted) = (self.id()?, self.expand(rules)?);
         let Some(direction) = direction(&wanted) else { return Ok(()) };
-        // Without the marker of an unfinished create: nothing is told by a rule's tags that its group, or the group that it
-        // lets in, does not tell, and to take markers off again the rules would have to be asked for by id.
-        let tags = self.context.owner.tags(&self.context.tags, "rule");
-        match self.aws().authorize_rules(group, direction, &wanted, &tags).await {
+        match self.grant(group, direction, &wanted).await {
             // AWS refuses them all when one is there already.
-            Err(error) if matches!(error.class(), ErrorClass::Exists | ErrorClass::NoAnswer) => {
+            Err(StepError::Aws(error)) if matches!(error.class(), ErrorClass::Exists | ErrorClass::NoAnswer) => {
                 let there = self.rules_there(group).await?;
                 let missing: BTreeSet<RuleSettings> =
                     wanted.into_iter().filter(|rule| !there.iter().any(|old| same(old, rule))).collect();
@@ -25,10 +27,51 @@ impl Run<'_> {
                 if error.class() == ErrorClass::NoAnswer {
                     return Err(error.into());
                 }
-                Ok(self.aws().authorize_rules(group, direction, &missing, &tags).await?)
+                self.grant(group, direction, &missing).await
+            }
+            other => other,
+        }
+    }
+
+    /// Grants rules. A group that is full takes none before others go: then sources that leave the same ports go first.
+    async fn grant(&self, group: &str, direction: Direction, rules: &BTreeSet<RuleSettings>) -> Result<(), StepError> {
+        let Err(error) = self.add(group, direction, rules).await else { return Ok(()) };
+        let leaving = self.leaving_for(rules);
+        if error.code != TOO_MANY_RULES || leaving.is_empty() {
+            return Err(error.into());
+        }
+        warn!("{group} is full: who is not to come in any more goes before the others come");
+        self.revoke(&leaving).await?;
+        match self.add(group, direction, rules).await {
+            Err(error) if error.code == TOO_MANY_RULES => {
+                // The end does not fit either, so nobody is to be cut off for it.
+                self.add(group, direction, &self.expand(&leaving)?).await?;
+                Err(error.into())
             }
             other => Ok(other?),
         }
+    }
+
+    async fn add(&self, group: &str, direction: Direction, rules: &BTreeSet<RuleSettings>) -> Result<(), AwsError> {
+        // Without the marker of an unfinished create: nothing is told by a rule's tags that its group, or the group that it
+        // lets in, does not tell, and to take markers off again the rules would have to be asked for by id.
+        let tags = self.context.owner.tags(&self.context.tags, "rule");
+        self.aws().authorize_rules(group, direction, rules, &tags).await
+    }
+
+    /// Of the rules that the plan takes away, those that let other clients in where these do. Whatever else goes, like
+    /// the rules for a port that is left, serves until its turn comes.
+    fn leaving_for(&self, rules: &BTreeSet<RuleSettings>) -> BTreeSet<Rule> {
+        let is_client = |rule: &Rule| {
+            rule.direction == Direction::Ingress && matches!(rule.source, Source::Cidr(_) | Source::PrefixList(_))
+        };
+        let at_the_same_ports = |rule: &Rule| {
+            rules.iter().any(|new| {
+                (new.direction, &new.protocol, new.from_port, new.to_port)
+                    == (rule.direction, &rule.protocol, rule.from_port, rule.to_port)
+            })
+        };
+        self.leaving.iter().filter(|rule| is_client(rule) && at_the_same_ports(rule)).cloned().collect()
     }
 
     pub(super) async fn describe(&self, rules: &BTreeSet<Rule>) -> Result<(), StepError> {
