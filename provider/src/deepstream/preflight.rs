@@ -18,7 +18,7 @@ use crate::resource::Preflight;
 use crate::resource::preflight::change::Change;
 use crate::resource::preflight::look_ups::Answers;
 use crate::resource::preflight::network::{self, FREE_ADDRESSES, common_vpc};
-use crate::resource::preflight::{certificate, dns, in_mode, judge_name, listed, quotas};
+use crate::resource::preflight::{certificate, dns, in_mode, judge_existence, judge_name, listed, quotas};
 use crate::resource::private::Private;
 use crate::resource::rules::CLIENTS;
 use crate::settings::Preflight as Mode;
@@ -88,7 +88,8 @@ fn judge_nodes(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) 
     }
     let [balancer, nodes] = ["subnet_ids", "node_subnet_ids"].map(|argument| network::named(change, argument, all));
     if change.value("node_subnet_ids") != change.value("subnet_ids") {
-        network::judge_existence(change, "node_subnet_ids", all, found);
+        let existing = all.iter().map(|subnet| &subnet.id);
+        judge_existence("Subnets", "node_subnet_ids", &change.added("node_subnet_ids"), existing, found);
         network::judge_zones(change, "node_subnet_ids", &nodes, found);
         judge_zones_served(change, &balancer, &nodes, found);
     }

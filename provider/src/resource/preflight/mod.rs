@@ -22,6 +22,7 @@ pub(crate) mod quotas;
 use std::collections::BTreeSet;
 
 use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
+use tfplugin::path::Path;
 
 use super::Composite;
 use super::find::owner;
@@ -48,6 +49,31 @@ pub(crate) fn judge_name<C: Composite>(change: &Change<'_>, answers: &Answers, f
         Claim::Foreign => Holder::Stranger,
     };
     diagnose::taken(found, &NodeId::LoadBalancer, &Taken { id: namesake.arn.clone(), holder }, &namesake.name);
+}
+
+/// All that an argument newly names must exist; `what` is the plural of what that is.
+pub(crate) fn judge_existence<'a>(
+    what: &str,
+    argument: &str,
+    added: &BTreeSet<String>,
+    existing: impl Iterator<Item = &'a String>,
+    found: &mut Diagnostics,
+) {
+    let mut missing = added.clone();
+    for id in existing {
+        missing.remove(id);
+    }
+    if !missing.is_empty() {
+        found.error_at(
+            Path::of(argument),
+            format!("{what} do not exist"),
+            format!(
+                "There is no {} in this account and region. Correct {argument}, or the provider's region and \
+                 credentials.",
+                listed(missing)
+            ),
+        );
+    }
 }
 
 /// What was found, as the mode has it: with [`Mode::Warn`] none of it is an error.
