@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use tfplugin::value::Value;
 
 use super::schema;
-use crate::aws::{HealthCheck, Tags};
-use crate::resource::config::{dns_record, health_check, optional, stickiness, string, strings, tags, timeouts};
+use crate::aws::HealthCheck;
+use crate::resource::config::{dns_record, health_check, optional, stickiness, string, strings, timeouts};
 
 pub(crate) use crate::resource::config::{DnsRecord, OnUnhealthy, Stickiness, Timeouts, UNKNOWN};
 
@@ -96,13 +96,11 @@ pub(crate) struct Config {
     pub(crate) scheme: String,
     pub(crate) protocol: Protocol,
     pub(crate) subnet_ids: BTreeSet<String>,
-    pub(crate) vpc_id: Option<String>,
     pub(crate) ip_address_type: String,
     pub(crate) certificate_arn: Option<String>,
     pub(crate) additional_certificate_arns: BTreeSet<String>,
     /// Empty when the protocol has none.
     pub(crate) ssl_policy: String,
-    pub(crate) hostname: Option<String>,
     pub(crate) instance_ids: BTreeSet<String>,
     pub(crate) client_cidr_blocks: BTreeSet<String>,
     pub(crate) client_ipv6_cidr_blocks: BTreeSet<String>,
@@ -129,7 +127,6 @@ pub(crate) struct Config {
     pub(crate) wait_for_healthy: bool,
     pub(crate) on_unhealthy: OnUnhealthy,
     pub(crate) timeouts: Timeouts,
-    pub(crate) tags: Tags,
 }
 
 impl Config {
@@ -148,12 +145,10 @@ impl Config {
             scheme: text("scheme")?,
             protocol,
             subnet_ids: strings(value.get("subnet_ids")),
-            vpc_id: text("vpc_id"),
             ip_address_type: value.get("ip_address_type").as_str()?.to_owned(),
             certificate_arn: text("certificate_arn"),
             additional_certificate_arns: strings(value.get("additional_certificate_arns")),
             ssl_policy: text("ssl_policy").unwrap_or_default(),
-            hostname: text("hostname"),
             instance_ids: strings(value.get("instance_ids")),
             client_cidr_blocks: strings(value.get("client_cidr_blocks")),
             client_ipv6_cidr_blocks: strings(value.get("client_ipv6_cidr_blocks")),
@@ -179,7 +174,6 @@ impl Config {
             wait_for_healthy: flag("wait_for_healthy", schema::DEFAULT_WAIT_FOR_HEALTHY),
             on_unhealthy: OnUnhealthy::of(value.get("on_unhealthy")),
             timeouts: timeouts(value.get("timeouts"), schema::DEFAULT_TIMEOUT),
-            tags: tags(value.get("tags")),
         })
     }
 
@@ -268,7 +262,6 @@ mod tests {
                 "dns_record": {"zone_id": UNKNOWN_VALUE},
                 "hostname": UNKNOWN_VALUE,
                 "idle_timeout": UNKNOWN_VALUE,
-                "tags": {"team": UNKNOWN_VALUE},
             }),
         ))
         .unwrap();
@@ -284,7 +277,6 @@ mod tests {
             Some(DnsRecord { zone_id: marker(), name: marker(), evaluate_target_health: false }),
         );
         assert_eq!(config.idle_timeout, 300);
-        assert_eq!(config.tags, Tags::from([("team".to_owned(), marker())]));
     }
 
     #[test]
