@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::{Config, OnUnhealthy, Protocol, Role};
 use crate::aws::{Direction, ListenerInfo, Tags};
+use crate::resource::arguments::REDIRECT_PORT;
 use crate::resource::config::{group_attributes, normalised};
-use crate::resource::names::{self, group_prefix};
+use crate::resource::names::{self, group_prefix, security_group_name};
 use crate::stack::observe::Roles;
 use crate::stack::{
     Action, Desired, Listener, LoadBalancer, Node, NodeId, Record, Ref, Rule, SecurityGroup, Source, TargetGroup,
@@ -13,7 +14,6 @@ use crate::stack::{
 };
 
 pub(crate) use crate::resource::LOAD_BALANCER;
-use crate::resource::arguments::REDIRECT_PORT;
 pub(crate) use crate::resource::outputs::REDIRECT;
 
 /// The names of the target groups, by role.
@@ -32,11 +32,6 @@ fn short(role: Role) -> &'static str {
 pub(crate) fn group_name(stack: &str, role: Role, port: u16, protocol: Protocol) -> String {
     let immutable = format!("{stack}/{}/{}/{port}", role.name(), protocol.name());
     names::group_name(stack, short(role), &immutable)
-}
-
-/// The name of a stack's security group.
-pub(crate) fn security_group_name(stack: &str) -> String {
-    names::security_group_name(stack, LOAD_BALANCER)
 }
 
 /// The roles of a `codestream_alb`.
@@ -75,7 +70,7 @@ impl Roles for AlbRoles {
     }
 
     fn security_groups(&self) -> BTreeMap<String, &'static str> {
-        BTreeMap::from([(security_group_name(&self.stack), LOAD_BALANCER)])
+        BTreeMap::from([(security_group_name(&self.stack, LOAD_BALANCER), LOAD_BALANCER)])
     }
 
     fn rules_description(&self) -> String {
@@ -128,7 +123,7 @@ fn groups_of(config: &Config) -> BTreeSet<Ref> {
 
 fn security_group(config: &Config, vpc_id: &str) -> SecurityGroup {
     SecurityGroup {
-        name: security_group_name(&config.name),
+        name: security_group_name(&config.name, LOAD_BALANCER),
         description: format!("Load balancer of the CodeStream stack {}", config.name),
         vpc_id: vpc_id.to_owned(),
         rules: rules(config),

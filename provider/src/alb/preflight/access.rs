@@ -8,8 +8,8 @@ use tfplugin::path::Path;
 
 use super::look_ups::Hosts;
 use super::{ports, touches_ports};
-use crate::alb::schema::REDIRECT_PORT;
 use crate::aws::{Direction, InstanceInfo, Peer, RuleSettings, SecurityGroupInfo, VpcInfo};
+use crate::resource::arguments::REDIRECT_PORT;
 use crate::resource::preflight::change::Change;
 use crate::resource::preflight::look_ups::Answers;
 use crate::resource::preflight::quotas::{self, RULES};
