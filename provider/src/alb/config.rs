@@ -24,7 +24,7 @@ impl Role {
     pub(crate) const ALL: [Self; 2] = [Self::Api, Self::Broadcaster];
 
     /// The name of its argument, and of its tag's value.
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::Broadcaster => "broadcaster",

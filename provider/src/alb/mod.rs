@@ -30,12 +30,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use tfplugin::diagnostics::Diagnostics;
 use tfplugin::schema::Schema;
 use tfplugin::value::Value;
 
 use crate::aws::{Aws, Tags};
 use crate::resource::private::{Applied, Private};
+use crate::resource::rules::{Rule, Terms};
 use crate::resource::{Common, Composite, Managed, Preflight};
 use crate::settings::Preflight as Mode;
 use crate::stack::observe::Roles;
@@ -54,6 +54,8 @@ pub(crate) type Alb = Managed<CodestreamAlb>;
 impl Composite for CodestreamAlb {
     const TYPE_NAME: &'static str = "codestream_alb";
     const OWN_TAGS: usize = ownership::COUNT;
+    const TERMS: Terms = validate::TERMS;
+    const RULES: &'static [Rule] = validate::RULES;
     const MOVE_REFUSAL: Option<&'static str> = None;
 
     fn schema() -> &'static Schema {
@@ -62,10 +64,6 @@ impl Composite for CodestreamAlb {
 
     fn identity_schema() -> Schema {
         schema::identity_schema()
-    }
-
-    fn validate(config: &Value) -> Diagnostics {
-        validate::validate(config)
     }
 
     fn resolve(config: &Value) -> Value {

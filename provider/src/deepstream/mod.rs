@@ -31,12 +31,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use tfplugin::diagnostics::Diagnostics;
 use tfplugin::schema::Schema;
 use tfplugin::value::Value;
 
 use crate::aws::{Aws, AwsError, Tags};
 use crate::resource::private::{Applied, Private};
+use crate::resource::rules::{Rule, Terms};
 use crate::resource::{Common, Composite, LOAD_BALANCER, Managed, Preflight};
 use crate::settings::Preflight as Mode;
 use crate::stack::observe::Roles;
@@ -54,6 +54,8 @@ pub(crate) type Cluster = Managed<DeepstreamCluster>;
 impl Composite for DeepstreamCluster {
     const TYPE_NAME: &'static str = "codestream_deepstream_cluster";
     const OWN_TAGS: usize = validate::OWN_TAGS;
+    const TERMS: Terms = validate::TERMS;
+    const RULES: &'static [Rule] = validate::RULES;
 
     const MOVE_REFUSAL: Option<&'static str> = Some(
         "A cluster is its nodes and its cache as well, which it finds only when it has made them itself. Remove the \
@@ -66,10 +68,6 @@ impl Composite for DeepstreamCluster {
 
     fn identity_schema() -> Schema {
         schema::identity_schema()
-    }
-
-    fn validate(config: &Value) -> Diagnostics {
-        validate::validate(config)
     }
 
     fn resolve(config: &Value) -> Value {

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::private::Private;
-use super::{Composite, LOAD_BALANCER, Preflight, REPLACING, apply, find, outputs, tags, take_over};
+use super::{Composite, LOAD_BALANCER, Preflight, REPLACING, apply, find, outputs, rules, tags, take_over};
 use crate::aws::{Aws, LoadBalancerKey, Tags};
 use crate::diagnose;
 use crate::settings::{Preflight as Mode, Settings, Shared};
@@ -185,7 +185,7 @@ impl<C: Composite> Resource for Managed<C> {
     }
 
     async fn validate(&self, config: &Value) -> Diagnostics {
-        C::validate(config)
+        rules::validate::<C>(config)
     }
 
     fn expect_read(&self) {
