@@ -62,10 +62,6 @@ impl Composite for CodestreamAlb {
         schema::schema()
     }
 
-    fn identity_schema() -> Schema {
-        schema::identity_schema()
-    }
-
     fn resolve(config: &Value) -> Value {
         resolve::resolve(config)
     }

@@ -65,11 +65,6 @@ pub(crate) fn schema() -> &'static Schema {
     &SCHEMA
 }
 
-/// What identifies one remotely.
-pub(crate) fn identity_schema() -> Schema {
-    Schema::new("A load balancer.", vec![Attribute::string("arn").required().describe("ARN of the load balancer.")])
-}
-
 fn network() -> Vec<Attribute> {
     vec![
         Attribute::string("name").default(DEFAULT_NAME).check(forms::NAME).describe(
@@ -300,7 +295,6 @@ mod tests {
     #[test]
     fn the_schema_obeys_the_rules_of_terraform() {
         assert_eq!(schema().check_rules(), Vec::<String>::new());
-        assert_eq!(identity_schema().check_identity_rules(), Vec::<String>::new());
     }
 
     #[test]

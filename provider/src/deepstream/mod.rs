@@ -66,10 +66,6 @@ impl Composite for DeepstreamCluster {
         schema::schema()
     }
 
-    fn identity_schema() -> Schema {
-        schema::identity_schema()
-    }
-
     fn resolve(config: &Value) -> Value {
         resolve::resolve(config)
     }

@@ -125,14 +125,6 @@ pub(crate) fn schema() -> &'static Schema {
     &SCHEMA
 }
 
-/// What identifies one remotely.
-pub(crate) fn identity_schema() -> Schema {
-    Schema::new(
-        "A cluster, by its load balancer.",
-        vec![Attribute::string("arn").required().describe("ARN of the load balancer.")],
-    )
-}
-
 fn network() -> Vec<Attribute> {
     let listeners = vec![
         Attribute::bool("http").default(true).describe("Whether port 80 takes WebSockets and HTTP in cleartext."),
@@ -350,7 +342,6 @@ mod tests {
     #[test]
     fn the_schema_obeys_the_rules_of_terraform() {
         assert_eq!(schema().check_rules(), Vec::<String>::new());
-        assert_eq!(identity_schema().check_identity_rules(), Vec::<String>::new());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use tfplugin::schema::{Attribute, Check};
+use tfplugin::schema::{Attribute, Check, Schema};
 use tfplugin::value::Value;
 
 use super::forms;
@@ -47,6 +47,12 @@ pub(crate) fn number_in(name: &'static str, range: &RangeInclusive<i64>) -> Attr
 
 pub(crate) fn set_of(name: &'static str, element: Check) -> Attribute {
     Attribute::string_set(name).check(Check::Each(Box::new(element)))
+}
+
+/// What identifies a resource remotely.
+pub(crate) fn identity_schema() -> Schema {
+    let arn = Attribute::string("arn").required().describe("ARN of the load balancer.");
+    Schema::new("A load balancer.", vec![arn])
 }
 
 pub(crate) fn scheme() -> Attribute {
@@ -199,4 +205,14 @@ pub(crate) fn topology(roles: &str, groups: bool) -> Vec<Attribute> {
         Attribute::object_list("target_groups", target_groups).computed().describe("The target groups, by role."),
         Attribute::object_list("security_group_rules", security_group_rules).computed().describe(hold),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identity_obeys_the_rules_of_terraform() {
+        assert_eq!(identity_schema().check_identity_rules(), Vec::<String>::new());
+    }
 }

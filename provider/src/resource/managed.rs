@@ -17,6 +17,7 @@ use tfplugin::value::Value;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::arguments::identity_schema;
 use super::private::Private;
 use super::{Composite, LOAD_BALANCER, Preflight, REPLACING, apply, find, outputs, rules, tags, take_over};
 use crate::aws::{Aws, LoadBalancerKey, Tags};
@@ -50,7 +51,7 @@ impl<C: Composite> Managed<C> {
     pub(crate) fn new(settings: Shared) -> Self {
         Self {
             settings,
-            identity: C::identity_schema(),
+            identity: identity_schema(),
             read: Mutex::default(),
             expected: watch::Sender::default(),
             kind: PhantomData,

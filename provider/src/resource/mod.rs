@@ -105,9 +105,6 @@ pub(crate) trait Composite: Send + Sync + 'static {
     /// The attributes.
     fn schema() -> &'static Schema;
 
-    /// What identifies one remotely.
-    fn identity_schema() -> Schema;
-
     /// A configuration with every default that is known at plan.
     fn resolve(config: &Value) -> Value;
 
