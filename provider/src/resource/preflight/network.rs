@@ -15,7 +15,7 @@ use crate::aws::{RouteTableInfo, SubnetInfo};
 pub(crate) const FREE_ADDRESSES: i64 = 8;
 
 /// The VPC of subnets, when they are all of one.
-pub(crate) fn common_vpc(subnets: &[SubnetInfo]) -> Option<&str> {
+pub(super) fn common_vpc(subnets: &[SubnetInfo]) -> Option<&str> {
     let first = subnets.first()?;
     subnets.iter().all(|subnet| subnet.vpc_id == first.vpc_id).then_some(first.vpc_id.as_str())
 }
@@ -26,7 +26,7 @@ pub(crate) fn named<'a>(change: &Change<'_>, argument: &str, subnets: &'a [Subne
     subnets.iter().filter(|subnet| ids.contains(&subnet.id)).collect()
 }
 
-pub(crate) fn judge(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
+pub(super) fn judge(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
     let Some(all) = &answers.subnets else { return };
     let subnets = named(change, "subnet_ids", all);
     judge_existence("Subnets", "subnet_ids", &change.added("subnet_ids"), all.iter().map(|subnet| &subnet.id), found);

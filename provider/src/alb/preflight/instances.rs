@@ -1,4 +1,4 @@
-//! Judges where the load balancer and its targets are: its subnets, and the instances.
+//! Judges the instances: whether they run, and whether they are where the load balancer is.
 
 use tfplugin::diagnostics::Diagnostics;
 use tfplugin::path::Path;
@@ -6,15 +6,13 @@ use tfplugin::path::Path;
 use super::look_ups::Hosts;
 use crate::aws::InstanceInfo;
 use crate::resource::preflight::change::Change;
+use crate::resource::preflight::judge_existence;
 use crate::resource::preflight::look_ups::Answers;
-use crate::resource::preflight::{judge_existence, network};
 
 pub(super) fn judge(change: &Change<'_>, answers: &Answers, hosts: &Hosts, found: &mut Diagnostics) {
-    network::judge(change, answers, found);
-    if let Some(instances) = &hosts.instances {
-        judge_instances(change, instances, found);
-        judge_places(change, answers, instances, found);
-    }
+    let Some(instances) = &hosts.instances else { return };
+    judge_instances(change, instances, found);
+    judge_places(change, answers, instances, found);
 }
 
 fn judge_instances(change: &Change<'_>, instances: &[InstanceInfo], found: &mut Diagnostics) {
