@@ -5,6 +5,8 @@ mod core;
 mod drift;
 mod endings;
 mod fault_loop;
+mod imports;
+mod interrupted;
 mod ownership;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use self::core::Core;
+use self::core::{Applied, Core};
 use super::samples::{change, configuration};
 use crate::aws::fake::{FakeAws, Health, Listener, SecurityGroup, State, cert_arn};
 use crate::aws::{ActionInfo, Direction};
@@ -215,6 +217,11 @@ fn difference(expected: &str, found: &str) -> String {
     let surplus =
         found.lines().filter(|line| !expected.lines().any(|other| other == *line)).map(|line| format!("+ {line}"));
     missing.chain(surplus).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether something was refused, with these words among others.
+fn refused(applied: &Applied, part: &str) -> bool {
+    applied.errors().iter().any(|error| error.contains(part))
 }
 
 /// All of AWS, with the random ids of the stack and of its neighbour by other names.
