@@ -176,7 +176,7 @@ fn tcp(direction: Direction, port: u16, source: Source, description: String) -> 
 }
 
 /// The description of the rules that let the load balancer in: by it they are told from others.
-pub(crate) fn instance_rules_description(stack: &str) -> String {
+fn instance_rules_description(stack: &str) -> String {
     format!("CodeStream load balancer {stack}")
 }
 

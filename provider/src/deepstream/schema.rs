@@ -27,7 +27,7 @@ pub(crate) const PROBES: Probes = Probes {
 };
 
 const NODE_COUNTS: RangeInclusive<i64> = 1..=100;
-pub(crate) const DEFAULT_NODE_COUNT: i64 = 2;
+const DEFAULT_NODE_COUNT: i64 = 2;
 pub(crate) const DEFAULT_INSTANCE_TYPE: &str = "t3.micro";
 /// Gibibytes; Amazon Linux does not fit into less.
 const ROOT_VOLUME_SIZES: RangeInclusive<i64> = 8..=16_384;

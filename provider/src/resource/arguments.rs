@@ -7,10 +7,10 @@ use tfplugin::value::Value;
 
 use super::forms;
 
-pub(crate) const SCHEMES: &[&str] = &["internet-facing", "internal"];
-pub(crate) const DEFAULT_SCHEME: &str = "internet-facing";
-pub(crate) const IP_ADDRESS_TYPES: &[&str] = &["ipv4", "dualstack", "dualstack-without-public-ipv4"];
-pub(crate) const DEFAULT_IP_ADDRESS_TYPE: &str = "ipv4";
+const SCHEMES: &[&str] = &["internet-facing", "internal"];
+const DEFAULT_SCHEME: &str = "internet-facing";
+const IP_ADDRESS_TYPES: &[&str] = &["ipv4", "dualstack", "dualstack-without-public-ipv4"];
+const DEFAULT_IP_ADDRESS_TYPE: &str = "ipv4";
 /// The policy that AWS recommends: TLS 1.3 and 1.2 with forward secrecy and post-quantum key exchange.
 pub(crate) const DEFAULT_SSL_POLICY: &str = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09";
 /// The port of the listener that `redirect_http` adds.
