@@ -6,9 +6,11 @@ use tfplugin::value::Value;
 
 use super::schema;
 use crate::aws::HealthCheck;
-use crate::resource::config::{dns_record, health_check, optional, stickiness, string, strings, timeouts};
-
-pub(crate) use crate::resource::config::{DnsRecord, OnUnhealthy, Stickiness, Timeouts, UNKNOWN};
+use crate::resource::arguments::{DEFAULT_IDLE_TIMEOUT, DEFAULT_WAIT_FOR_HEALTHY};
+use crate::resource::config::{
+    DnsRecord, OnUnhealthy, Stickiness, Timeouts, dns_record, health_check, optional, stickiness, string, strings,
+    timeouts,
+};
 
 /// Which of the two things a CodeStream host serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,8 +135,8 @@ impl Config {
     /// The configuration in a resolved value (see `resolve`); `None` while something is unknown that decides
     /// which objects there are.
     ///
-    /// Any other unknown string becomes [`UNKNOWN`], in a set too. An unknown number or boolean takes its
-    /// default: nothing that is shown at plan is made from it, and apply starts from known values.
+    /// Any other unknown string becomes [`UNKNOWN`](crate::resource::config::UNKNOWN), in a set too. An unknown number
+    /// or boolean takes its default: nothing that is shown at plan is made from it, and apply starts from known values.
     pub(crate) fn parse(value: &Value) -> Option<Self> {
         let protocol = Protocol::of(value.get("protocol"))?;
         let text = |name| string(value.get(name));
@@ -159,7 +161,7 @@ impl Config {
             api: endpoint(value.get(Role::Api.name()), protocol, Role::Api)?,
             broadcaster: endpoint(value.get(Role::Broadcaster.name()), protocol, Role::Broadcaster)?,
             redirect_http: value.get("redirect_http").as_bool()?,
-            idle_timeout: number("idle_timeout", schema::DEFAULT_IDLE_TIMEOUT),
+            idle_timeout: number("idle_timeout", DEFAULT_IDLE_TIMEOUT),
             client_keep_alive: number("client_keep_alive", schema::DEFAULT_CLIENT_KEEP_ALIVE),
             enable_http2: flag("enable_http2", schema::DEFAULT_ENABLE_HTTP2),
             drop_invalid_header_fields: flag("drop_invalid_header_fields", schema::DEFAULT_DROP_INVALID_HEADER_FIELDS),
@@ -171,7 +173,7 @@ impl Config {
             access_logs: logs(value.get("access_logs")),
             connection_logs: logs(value.get("connection_logs")),
             dns_record: optional(value.get("dns_record"), dns_record)?,
-            wait_for_healthy: flag("wait_for_healthy", schema::DEFAULT_WAIT_FOR_HEALTHY),
+            wait_for_healthy: flag("wait_for_healthy", DEFAULT_WAIT_FOR_HEALTHY),
             on_unhealthy: OnUnhealthy::of(value.get("on_unhealthy")),
             timeouts: timeouts(value.get("timeouts"), schema::DEFAULT_TIMEOUT),
         })
@@ -215,6 +217,7 @@ mod tests {
     use super::super::resolve::resolve;
     use super::super::samples::{UNKNOWN_VALUE, change, configuration, http, https};
     use super::*;
+    use crate::resource::config::UNKNOWN;
 
     fn parse(json: &serde_json::Value) -> Option<Config> {
         Config::parse(&resolve(&configuration(json)))

@@ -2,19 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::config::{Config, OnUnhealthy, Protocol, Role};
+use super::config::{Config, Protocol, Role};
 use crate::aws::{Direction, ListenerInfo, Tags};
+use crate::resource::LOAD_BALANCER;
 use crate::resource::arguments::REDIRECT_PORT;
-use crate::resource::config::{group_attributes, normalised};
+use crate::resource::config::{OnUnhealthy, group_attributes, normalised};
 use crate::resource::names::{self, group_prefix, security_group_name};
+use crate::resource::outputs::REDIRECT;
 use crate::stack::observe::Roles;
 use crate::stack::{
     Action, Desired, Listener, LoadBalancer, Node, NodeId, Record, Ref, Rule, SecurityGroup, Source, TargetGroup,
     attributes,
 };
-
-pub(crate) use crate::resource::LOAD_BALANCER;
-pub(crate) use crate::resource::outputs::REDIRECT;
 
 /// The names of the target groups, by role.
 pub(crate) type GroupNames = BTreeMap<Role, String>;

@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use tfplugin::value::Value;
 
 use super::config::Role;
-use super::desired::LOAD_BALANCER;
 use super::resolve::resolve;
-use super::state::health_check;
 use crate::aws::Direction;
-use crate::resource::outputs::imported_tags;
+use crate::resource::LOAD_BALANCER;
+use crate::resource::outputs::{health_check, imported_tags};
 use crate::stack::{NodeId, Observed, Rule, Source};
 
 /// Completes the little that an import knows: arguments that AWS does not tell take their defaults, and the

@@ -36,13 +36,13 @@ use tfplugin::value::Value;
 use crate::aws::{Aws, Tags};
 use crate::resource::private::{Applied, Private};
 use crate::resource::rules::{Rule, Terms};
-use crate::resource::{Common, Composite, Managed, Preflight};
+use crate::resource::{Common, Composite, LOAD_BALANCER, Managed, Preflight};
 use crate::settings::Preflight as Mode;
 use crate::stack::observe::Roles;
 use crate::stack::ownership;
 use crate::stack::{Desired, Observed};
 use config::{Config, Role};
-use desired::{AlbRoles, LOAD_BALANCER};
+use desired::AlbRoles;
 
 /// What makes up a `codestream_alb`.
 pub(crate) struct CodestreamAlb;

@@ -2,10 +2,11 @@
 
 use tfplugin::value::Value;
 
-use super::config::{Config, Role, UNKNOWN};
+use super::config::{Config, Role};
 use super::desired::{GroupNames, desired, group_name};
 use super::services_config;
 use crate::aws::Tags;
+use crate::resource::config::UNKNOWN;
 use crate::resource::outputs::{kept, nodes, plan_balancer, settle_ready};
 use crate::resource::topology::{port_and_protocol, text, topology};
 

@@ -10,12 +10,10 @@ use tfplugin::schema::{Attribute, Schema};
 
 use super::config::{Protocol, Role};
 use crate::resource::arguments::{
-    self, DEREGISTRATION_DELAYS, IDLE_TIMEOUTS, PORTS, Probes, REDIRECT_PORT, dns_record, health_check, number_in,
-    set_of, stickiness, topology,
+    self, DEFAULT_IDLE_TIMEOUT, DEFAULT_SSL_POLICY, DEFAULT_WAIT_FOR_HEALTHY, DEREGISTRATION_DELAYS, IDLE_TIMEOUTS,
+    PORTS, Probes, REDIRECT_PORT, dns_record, health_check, number_in, set_of, stickiness, topology,
 };
 use crate::resource::forms;
-
-pub(crate) use crate::resource::arguments::{DEFAULT_IDLE_TIMEOUT, DEFAULT_SSL_POLICY, DEFAULT_WAIT_FOR_HEALTHY};
 
 const DEFAULT_NAME: &str = "codestream-alb";
 const PROTOCOLS: &[&str] = &["HTTPS", "HTTP"];

@@ -8,13 +8,12 @@ use crate::aws::{ActionInfo, Attributes, CacheSettings, Direction, ListenerInfo,
 use crate::resource::LOAD_BALANCER;
 use crate::resource::config::{OnUnhealthy, group_attributes, normalised};
 use crate::resource::names::{self, HASH_LENGTH, group_prefix, security_group_name};
+use crate::resource::outputs::REDIRECT;
 use crate::stack::cluster::{Cache, CacheSubnetGroup, ClusterNames, Instance, Start, hash};
 use crate::stack::observe::Roles;
 use crate::stack::{
     Action, Desired, Listener, LoadBalancer, Node, NodeId, Ref, Rule, SecurityGroup, Source, TargetGroup, attributes,
 };
-
-pub(crate) use crate::resource::outputs::REDIRECT;
 
 /// The role of the nodes, their target group and their security group.
 pub(crate) const NODE: &str = "node";

@@ -35,6 +35,7 @@ use tfplugin::schema::Schema;
 use tfplugin::value::Value;
 
 use crate::aws::{Aws, AwsError, Tags};
+use crate::resource::outputs::REDIRECT;
 use crate::resource::private::{Applied, Private};
 use crate::resource::rules::{Rule, Terms};
 use crate::resource::{Common, Composite, LOAD_BALANCER, Managed, Preflight};
@@ -115,7 +116,7 @@ impl Composite for DeepstreamCluster {
 
     fn known(state: &Value) -> BTreeMap<String, &'static str> {
         let cleartext =
-            if state.get("listeners").get("redirect_http").as_bool() == Some(true) { desired::REDIRECT } else { HTTP };
+            if state.get("listeners").get("redirect_http").as_bool() == Some(true) { REDIRECT } else { HTTP };
         let named = [
             ("arn", LOAD_BALANCER),
             ("security_group_id", LOAD_BALANCER),

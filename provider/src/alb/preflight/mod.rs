@@ -21,13 +21,12 @@ use tfplugin::value::Value;
 use super::CodestreamAlb;
 use super::config::Role;
 use crate::aws::Aws;
+use crate::resource::Preflight;
 use crate::resource::preflight::change::Change;
 use crate::resource::preflight::quotas::{CERTIFICATES, GROUPS, TARGETS};
 use crate::resource::preflight::{ended, judge};
 use crate::resource::private::Private;
 use crate::settings::Preflight as Mode;
-
-pub(crate) use crate::resource::Preflight;
 
 /// Checks a resolved configuration (see `resolve`) against AWS, in at most two rounds of look-ups. `private` is what is
 /// kept beside the prior state; core hands it on when it plans the second half of a replacement, which has no prior.
