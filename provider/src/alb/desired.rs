@@ -146,7 +146,7 @@ fn rules(config: &Config) -> BTreeSet<Rule> {
     for (port, door) in doors {
         for (caller, sources) in &callers {
             for source in sources {
-                let rule = tcp(Direction::Ingress, port, source.clone(), format!("{caller} to {door}"));
+                let rule = Rule::tcp(Direction::Ingress, port, source.clone(), format!("{caller} to {door}"));
                 // The host may be among the clients; to AWS that is one rule.
                 if !rules.iter().any(|known| known.key() == rule.key()) {
                     rules.insert(rule);
@@ -157,7 +157,9 @@ fn rules(config: &Config) -> BTreeSet<Rule> {
     let targets: BTreeMap<u16, &str> =
         Role::ALL.iter().rev().map(|role| (config.endpoint(*role).target_port, title(*role))).collect();
     rules.extend(
-        targets.into_iter().map(|(port, door)| tcp(Direction::Egress, port, Source::Vpc, format!("Targets of {door}"))),
+        targets
+            .into_iter()
+            .map(|(port, door)| Rule::tcp(Direction::Egress, port, Source::Vpc, format!("Targets of {door}"))),
     );
     rules
 }
@@ -167,11 +169,6 @@ fn title(role: Role) -> &'static str {
         Role::Api => "the API",
         Role::Broadcaster => "the Broadcaster",
     }
-}
-
-fn tcp(direction: Direction, port: u16, source: Source, description: String) -> Rule {
-    let port = i64::from(port);
-    Rule { direction, protocol: "tcp".to_owned(), from_port: port, to_port: port, source, description }
 }
 
 /// The description of the rules that let the load balancer in: by it they are told from others.
@@ -185,7 +182,7 @@ fn instance_rules(config: &Config) -> BTreeSet<Rule> {
     let description = instance_rules_description(&config.name);
     let sources = groups_of(config);
     let rule =
-        |port: u16, group: &Ref| tcp(Direction::Ingress, port, Source::Group(group.clone()), description.clone());
+        |port: u16, group: &Ref| Rule::tcp(Direction::Ingress, port, Source::Group(group.clone()), description.clone());
     ports.iter().flat_map(|port| sources.iter().map(|group| rule(*port, group))).collect()
 }
 
