@@ -1,4 +1,5 @@
-//! What the arguments of `codestream_alb` must satisfy together. What one must satisfy alone is in its schema.
+//! What the arguments of `codestream_alb` must satisfy together. What one must satisfy alone is in its schema, and what
+//! those of every resource must satisfy in `resource/rules.rs`.
 //!
 //! A rule speaks only when what it is about is known.
 

@@ -1,5 +1,5 @@
 //! What the arguments of `codestream_deepstream_cluster` must satisfy together. What one must satisfy alone is in its
-//! schema.
+//! schema, and what those of every resource must satisfy in `resource/rules.rs`.
 //!
 //! A rule speaks only when what it is about is known.
 
