@@ -8,6 +8,7 @@
 pub mod calls;
 pub mod codec;
 pub mod diagnostics;
+mod endpoint;
 mod handshake;
 pub mod log;
 pub mod path;

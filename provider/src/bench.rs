@@ -81,7 +81,8 @@ impl Cluster {
             return None;
         }
         let vpc = self.observed.vpc.clone();
-        let found = find::find_names::<DeepstreamCluster>(aws.as_ref(), &self.config, &owner(), vpc).await.ok()?;
+        let found =
+            find::find_names::<DeepstreamCluster>(aws.as_ref(), &self.config, &owner(), vpc, false).await.ok()?;
         let (config, desired) = (self.config.clone(), self.desired.clone());
         Some(Self { nodes: self.nodes, config, desired, observed: found.observed, purpose: Purpose::Change })
     }

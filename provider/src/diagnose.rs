@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
 use tfplugin::path::Path;
 
-use crate::aws::{Attributes, AwsError, ErrorClass, LoadBalancerState, SubnetInfo, TargetHealth};
+use crate::aws::{Attributes, AwsError, ErrorClass, LoadBalancerState, SubnetInfo, TargetHealth, is_application};
 use crate::stack::apply::Outcome;
 use crate::stack::observe::{Found, Holder, Taken};
 use crate::stack::run::StepError;
@@ -64,6 +64,9 @@ pub(crate) fn taken(diagnostics: &mut Diagnostics, node: &NodeId, taken: &Taken,
             "It belongs to a finished stack of this name. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise choose another name."
         ),
         Holder::Bereft => "It belongs to a finished stack of this name that has no load balancer any more. Apply or destroy that where it is managed. If it is managed nowhere, delete it, or choose another name.".to_owned(),
+        Holder::Stranger if *node == NodeId::LoadBalancer && !is_application(&taken.id) => {
+            "It is no Application Load Balancer, so it cannot be imported. Choose another name.".to_owned()
+        }
         Holder::Stranger if *node == NodeId::LoadBalancer => format!(
             "This resource did not make it. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise choose another name."
         ),
@@ -403,6 +406,16 @@ mod tests {
         let (operation, code) = ("elasticloadbalancing:ModifyLoadBalancerAttributes", code.to_owned());
         let error = AwsError { operation, code, message: String::new(), request_id: None };
         path(&step, &StepError::Aws(error)).to_string()
+    }
+
+    #[test]
+    fn only_an_application_load_balancer_is_offered_for_import() {
+        for (kind, offered) in [("app", true), ("net", false), ("gwy", false)] {
+            let id = format!("arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/{kind}/web/1");
+            let mut found = Diagnostics::new();
+            taken(&mut found, &NodeId::LoadBalancer, &Taken { id, holder: Holder::Stranger }, "web");
+            assert!(found.iter().all(|said| said.detail.contains("terraform import") == offered), "{found:?}");
+        }
     }
 
     #[test]

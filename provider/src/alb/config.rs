@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use tfplugin::value::Value;
 
 use super::schema;
-use crate::aws::{HealthCheck, Tags};
-use crate::resource::config::{dns_record, health_check, optional, stickiness, string, strings, tags, timeouts};
-
-pub(crate) use crate::resource::config::{DnsRecord, OnUnhealthy, Stickiness, Timeouts, UNKNOWN};
+use crate::aws::HealthCheck;
+use crate::resource::arguments::{DEFAULT_IDLE_TIMEOUT, DEFAULT_WAIT_FOR_HEALTHY};
+use crate::resource::config::{
+    DnsRecord, OnUnhealthy, Stickiness, Timeouts, dns_record, health_check, optional, stickiness, string, strings,
+    timeouts,
+};
 
 /// Which of the two things a CodeStream host serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +26,7 @@ impl Role {
     pub(crate) const ALL: [Self; 2] = [Self::Api, Self::Broadcaster];
 
     /// The name of its argument, and of its tag's value.
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::Broadcaster => "broadcaster",
@@ -96,13 +98,11 @@ pub(crate) struct Config {
     pub(crate) scheme: String,
     pub(crate) protocol: Protocol,
     pub(crate) subnet_ids: BTreeSet<String>,
-    pub(crate) vpc_id: Option<String>,
     pub(crate) ip_address_type: String,
     pub(crate) certificate_arn: Option<String>,
     pub(crate) additional_certificate_arns: BTreeSet<String>,
     /// Empty when the protocol has none.
     pub(crate) ssl_policy: String,
-    pub(crate) hostname: Option<String>,
     pub(crate) instance_ids: BTreeSet<String>,
     pub(crate) client_cidr_blocks: BTreeSet<String>,
     pub(crate) client_ipv6_cidr_blocks: BTreeSet<String>,
@@ -129,15 +129,14 @@ pub(crate) struct Config {
     pub(crate) wait_for_healthy: bool,
     pub(crate) on_unhealthy: OnUnhealthy,
     pub(crate) timeouts: Timeouts,
-    pub(crate) tags: Tags,
 }
 
 impl Config {
     /// The configuration in a resolved value (see `resolve`); `None` while something is unknown that decides
     /// which objects there are.
     ///
-    /// Any other unknown string becomes [`UNKNOWN`], in a set too. An unknown number or boolean takes its
-    /// default: nothing that is shown at plan is made from it, and apply starts from known values.
+    /// Any other unknown string becomes [`UNKNOWN`](crate::resource::config::UNKNOWN), in a set too. An unknown number
+    /// or boolean takes its default: nothing that is shown at plan is made from it, and apply starts from known values.
     pub(crate) fn parse(value: &Value) -> Option<Self> {
         let protocol = Protocol::of(value.get("protocol"))?;
         let text = |name| string(value.get(name));
@@ -148,12 +147,10 @@ impl Config {
             scheme: text("scheme")?,
             protocol,
             subnet_ids: strings(value.get("subnet_ids")),
-            vpc_id: text("vpc_id"),
             ip_address_type: value.get("ip_address_type").as_str()?.to_owned(),
             certificate_arn: text("certificate_arn"),
             additional_certificate_arns: strings(value.get("additional_certificate_arns")),
             ssl_policy: text("ssl_policy").unwrap_or_default(),
-            hostname: text("hostname"),
             instance_ids: strings(value.get("instance_ids")),
             client_cidr_blocks: strings(value.get("client_cidr_blocks")),
             client_ipv6_cidr_blocks: strings(value.get("client_ipv6_cidr_blocks")),
@@ -164,7 +161,7 @@ impl Config {
             api: endpoint(value.get(Role::Api.name()), protocol, Role::Api)?,
             broadcaster: endpoint(value.get(Role::Broadcaster.name()), protocol, Role::Broadcaster)?,
             redirect_http: value.get("redirect_http").as_bool()?,
-            idle_timeout: number("idle_timeout", schema::DEFAULT_IDLE_TIMEOUT),
+            idle_timeout: number("idle_timeout", DEFAULT_IDLE_TIMEOUT),
             client_keep_alive: number("client_keep_alive", schema::DEFAULT_CLIENT_KEEP_ALIVE),
             enable_http2: flag("enable_http2", schema::DEFAULT_ENABLE_HTTP2),
             drop_invalid_header_fields: flag("drop_invalid_header_fields", schema::DEFAULT_DROP_INVALID_HEADER_FIELDS),
@@ -176,10 +173,9 @@ impl Config {
             access_logs: logs(value.get("access_logs")),
             connection_logs: logs(value.get("connection_logs")),
             dns_record: optional(value.get("dns_record"), dns_record)?,
-            wait_for_healthy: flag("wait_for_healthy", schema::DEFAULT_WAIT_FOR_HEALTHY),
+            wait_for_healthy: flag("wait_for_healthy", DEFAULT_WAIT_FOR_HEALTHY),
             on_unhealthy: OnUnhealthy::of(value.get("on_unhealthy")),
             timeouts: timeouts(value.get("timeouts"), schema::DEFAULT_TIMEOUT),
-            tags: tags(value.get("tags")),
         })
     }
 
@@ -221,6 +217,7 @@ mod tests {
     use super::super::resolve::resolve;
     use super::super::samples::{UNKNOWN_VALUE, change, configuration, http, https};
     use super::*;
+    use crate::resource::config::UNKNOWN;
 
     fn parse(json: &serde_json::Value) -> Option<Config> {
         Config::parse(&resolve(&configuration(json)))
@@ -268,7 +265,6 @@ mod tests {
                 "dns_record": {"zone_id": UNKNOWN_VALUE},
                 "hostname": UNKNOWN_VALUE,
                 "idle_timeout": UNKNOWN_VALUE,
-                "tags": {"team": UNKNOWN_VALUE},
             }),
         ))
         .unwrap();
@@ -284,7 +280,6 @@ mod tests {
             Some(DnsRecord { zone_id: marker(), name: marker(), evaluate_target_health: false }),
         );
         assert_eq!(config.idle_timeout, 300);
-        assert_eq!(config.tags, Tags::from([("team".to_owned(), marker())]));
     }
 
     #[test]

@@ -2,19 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::config::{Config, OnUnhealthy, Protocol, Role};
+use super::config::{Config, Protocol, Role};
 use crate::aws::{Direction, ListenerInfo, Tags};
-use crate::resource::config::{group_attributes, normalised};
-use crate::resource::names::{self, group_prefix};
+use crate::resource::LOAD_BALANCER;
+use crate::resource::arguments::REDIRECT_PORT;
+use crate::resource::config::{OnUnhealthy, group_attributes, normalised};
+use crate::resource::names::{self, group_prefix, security_group_name};
+use crate::resource::outputs::REDIRECT;
 use crate::stack::observe::Roles;
 use crate::stack::{
     Action, Desired, Listener, LoadBalancer, Node, NodeId, Record, Ref, Rule, SecurityGroup, Source, TargetGroup,
     attributes,
 };
-
-pub(crate) use crate::resource::LOAD_BALANCER;
-use crate::resource::arguments::REDIRECT_PORT;
-pub(crate) use crate::resource::outputs::REDIRECT;
 
 /// How the descriptions of the rules for the instances' own addresses start.
 pub(crate) const HOST: &str = "The CodeStream host";
@@ -50,11 +49,6 @@ fn short(role: Role) -> &'static str {
 pub(crate) fn group_name(stack: &str, role: Role, port: u16, protocol: Protocol) -> String {
     let immutable = format!("{stack}/{}/{}/{port}", role.name(), protocol.name());
     names::group_name(stack, short(role), &immutable)
-}
-
-/// The name of a stack's security group.
-pub(crate) fn security_group_name(stack: &str) -> String {
-    names::security_group_name(stack, LOAD_BALANCER)
 }
 
 /// The roles of a `codestream_alb`.
@@ -93,7 +87,7 @@ impl Roles for AlbRoles {
     }
 
     fn security_groups(&self) -> BTreeMap<String, &'static str> {
-        BTreeMap::from([(security_group_name(&self.stack), LOAD_BALANCER)])
+        BTreeMap::from([(security_group_name(&self.stack, LOAD_BALANCER), LOAD_BALANCER)])
     }
 
     fn rules_description(&self) -> String {
@@ -146,7 +140,7 @@ fn groups_of(config: &Config) -> BTreeSet<Ref> {
 
 fn security_group(config: &Config, vpc_id: &str) -> SecurityGroup {
     SecurityGroup {
-        name: security_group_name(&config.name),
+        name: security_group_name(&config.name, LOAD_BALANCER),
         description: format!("Load balancer of the CodeStream stack {}", config.name),
         vpc_id: vpc_id.to_owned(),
         rules: rules(config),
@@ -170,7 +164,7 @@ fn rules(config: &Config) -> BTreeSet<Rule> {
     for (port, door) in doors {
         for (caller, sources) in &callers {
             for source in sources {
-                let rule = tcp(Direction::Ingress, port, source.clone(), format!("{caller} to {door}"));
+                let rule = Rule::tcp(Direction::Ingress, port, source.clone(), format!("{caller} to {door}"));
                 // The host may be among the clients; to AWS that is one rule.
                 if !rules.iter().any(|known| known.key() == rule.key()) {
                     rules.insert(rule);
@@ -181,7 +175,9 @@ fn rules(config: &Config) -> BTreeSet<Rule> {
     let targets: BTreeMap<u16, &str> =
         Role::ALL.iter().rev().map(|role| (config.endpoint(*role).target_port, title(*role))).collect();
     rules.extend(
-        targets.into_iter().map(|(port, door)| tcp(Direction::Egress, port, Source::Vpc, format!("Targets of {door}"))),
+        targets
+            .into_iter()
+            .map(|(port, door)| Rule::tcp(Direction::Egress, port, Source::Vpc, format!("Targets of {door}"))),
     );
     rules
 }
@@ -193,13 +189,8 @@ fn title(role: Role) -> &'static str {
     }
 }
 
-fn tcp(direction: Direction, port: u16, source: Source, description: String) -> Rule {
-    let port = i64::from(port);
-    Rule { direction, protocol: "tcp".to_owned(), from_port: port, to_port: port, source, description }
-}
-
 /// The description of the rules that let the load balancer in: by it they are told from others.
-pub(crate) fn instance_rules_description(stack: &str) -> String {
+fn instance_rules_description(stack: &str) -> String {
     format!("CodeStream load balancer {stack}")
 }
 
@@ -209,7 +200,7 @@ fn instance_rules(config: &Config) -> BTreeSet<Rule> {
     let description = instance_rules_description(&config.name);
     let sources = groups_of(config);
     let rule =
-        |port: u16, group: &Ref| tcp(Direction::Ingress, port, Source::Group(group.clone()), description.clone());
+        |port: u16, group: &Ref| Rule::tcp(Direction::Ingress, port, Source::Group(group.clone()), description.clone());
     ports.iter().flat_map(|port| sources.iter().map(|group| rule(*port, group))).collect()
 }
 

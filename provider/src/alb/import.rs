@@ -3,10 +3,10 @@
 use tfplugin::value::Value;
 
 use super::config::Role;
-use super::desired::{HOST, LOAD_BALANCER};
+use super::desired::HOST;
 use super::resolve::resolve;
-use super::state::health_check;
-use crate::resource::outputs::imported_tags;
+use crate::resource::LOAD_BALANCER;
+use crate::resource::outputs::{health_check, imported_tags};
 use crate::resource::sources::{self, ingress, served_ports};
 use crate::stack::{NodeId, Observed, Rule, Source};
 

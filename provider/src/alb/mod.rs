@@ -30,19 +30,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use tfplugin::diagnostics::Diagnostics;
 use tfplugin::schema::Schema;
 use tfplugin::value::Value;
 
 use crate::aws::{Aws, Tags};
 use crate::resource::private::{Applied, Private};
-use crate::resource::{Common, Composite, Managed, Preflight};
+use crate::resource::rules::{Rule, Terms};
+use crate::resource::{Common, Composite, LOAD_BALANCER, Managed, Preflight};
 use crate::settings::Preflight as Mode;
 use crate::stack::observe::Roles;
 use crate::stack::ownership;
 use crate::stack::{Desired, Observed};
 use config::{Config, Role};
-use desired::{AlbRoles, LOAD_BALANCER};
+use desired::AlbRoles;
 
 /// What makes up a `codestream_alb`.
 pub(crate) struct CodestreamAlb;
@@ -54,18 +54,12 @@ pub(crate) type Alb = Managed<CodestreamAlb>;
 impl Composite for CodestreamAlb {
     const TYPE_NAME: &'static str = "codestream_alb";
     const OWN_TAGS: usize = ownership::COUNT;
+    const TERMS: Terms = validate::TERMS;
+    const RULES: &'static [Rule] = validate::RULES;
     const MOVE_REFUSAL: Option<&'static str> = None;
 
     fn schema() -> &'static Schema {
         schema::schema()
-    }
-
-    fn identity_schema() -> Schema {
-        schema::identity_schema()
-    }
-
-    fn validate(config: &Value) -> Diagnostics {
-        validate::validate(config)
     }
 
     fn resolve(config: &Value) -> Value {

@@ -2,10 +2,11 @@
 
 use tfplugin::value::Value;
 
-use super::config::{Config, Role, UNKNOWN};
+use super::config::{Config, Role};
 use super::desired::{GroupNames, TOLD_BY_ARGUMENTS, desired, group_name};
 use super::services_config;
 use crate::aws::{Attributes, Tags};
+use crate::resource::config::UNKNOWN;
 use crate::resource::outputs::{kept, nodes, plan_balancer, settle_ready, without_argument};
 use crate::resource::topology::{port_and_protocol, text, topology};
 use crate::stack::attributes;

@@ -3,7 +3,8 @@
 use tfplugin::value::Value;
 
 use super::config::{Protocol, Role};
-use super::schema::{self, schema};
+use super::schema::schema;
+use crate::resource::arguments::DEFAULT_SSL_POLICY;
 
 /// Puts in the defaults of the schema, and those that another argument decides; the latter are unknown while
 /// that argument is. What only AWS can tell (`hostname`, `vpc_id`) and what is computed stays as it is given.
@@ -11,7 +12,7 @@ pub(crate) fn resolve(config: &Value) -> Value {
     let mut resolved = schema().with_defaults(config);
     let protocol = resolved.get("protocol").clone();
     let ssl_policy = by_protocol(&protocol, |protocol| match protocol {
-        Protocol::Https => schema::DEFAULT_SSL_POLICY.into(),
+        Protocol::Https => DEFAULT_SSL_POLICY.into(),
         Protocol::Http => Value::Null,
     });
     fill(&mut resolved, "ssl_policy", ssl_policy);

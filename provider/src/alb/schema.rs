@@ -10,18 +10,14 @@ use tfplugin::schema::{Attribute, Schema};
 
 use super::config::{Protocol, Role};
 use crate::resource::arguments::{
-    self, DEREGISTRATION_DELAYS, IDLE_TIMEOUTS, PORTS, Probes, dns_record, health_check, number_in, set_of, stickiness,
-    topology,
+    self, DEFAULT_IDLE_TIMEOUT, DEFAULT_SSL_POLICY, DEFAULT_WAIT_FOR_HEALTHY, DEREGISTRATION_DELAYS, IDLE_TIMEOUTS,
+    PORTS, Probes, REDIRECT_PORT, dns_record, health_check, number_in, set_of, stickiness, topology,
 };
 use crate::resource::forms;
 
-pub(crate) use crate::resource::arguments::{
-    DEFAULT_IDLE_TIMEOUT, DEFAULT_SSL_POLICY, DEFAULT_WAIT_FOR_HEALTHY, REDIRECT_PORT,
-};
-
-pub(crate) const DEFAULT_NAME: &str = "codestream-alb";
-pub(crate) const PROTOCOLS: &[&str] = &["HTTPS", "HTTP"];
-pub(crate) const DEFAULT_PROTOCOL: &str = "HTTPS";
+const DEFAULT_NAME: &str = "codestream-alb";
+const PROTOCOLS: &[&str] = &["HTTPS", "HTTP"];
+const DEFAULT_PROTOCOL: &str = "HTTPS";
 
 /// What a host is probed with.
 pub(crate) const PROBES: Probes = Probes {
@@ -34,14 +30,14 @@ pub(crate) const PROBES: Probes = Probes {
 };
 
 /// Seconds.
-pub(crate) const CLIENT_KEEP_ALIVES: RangeInclusive<i64> = 60..=604_800;
+const CLIENT_KEEP_ALIVES: RangeInclusive<i64> = 60..=604_800;
 pub(crate) const DEFAULT_CLIENT_KEEP_ALIVE: i64 = 3600;
 pub(crate) const DEFAULT_ENABLE_HTTP2: bool = true;
 pub(crate) const DEFAULT_DROP_INVALID_HEADER_FIELDS: bool = true;
-pub(crate) const DESYNC_MITIGATION_MODES: &[&str] = &["monitor", "defensive", "strictest"];
-pub(crate) const DEFAULT_DESYNC_MITIGATION_MODE: &str = "defensive";
-pub(crate) const XFF_HEADER_PROCESSING_MODES: &[&str] = &["append", "preserve", "remove"];
-pub(crate) const DEFAULT_XFF_HEADER_PROCESSING_MODE: &str = "append";
+const DESYNC_MITIGATION_MODES: &[&str] = &["monitor", "defensive", "strictest"];
+const DEFAULT_DESYNC_MITIGATION_MODE: &str = "defensive";
+const XFF_HEADER_PROCESSING_MODES: &[&str] = &["append", "preserve", "remove"];
+const DEFAULT_XFF_HEADER_PROCESSING_MODE: &str = "append";
 
 pub(crate) const DEFAULT_TIMEOUT: &str = "15m";
 
@@ -65,11 +61,6 @@ pub(crate) fn schema() -> &'static Schema {
         )
     });
     &SCHEMA
-}
-
-/// What identifies one remotely.
-pub(crate) fn identity_schema() -> Schema {
-    Schema::new("A load balancer.", vec![Attribute::string("arn").required().describe("ARN of the load balancer.")])
 }
 
 fn network() -> Vec<Attribute> {
@@ -303,7 +294,6 @@ mod tests {
     #[test]
     fn the_schema_obeys_the_rules_of_terraform() {
         assert_eq!(schema().check_rules(), Vec::<String>::new());
-        assert_eq!(identity_schema().check_identity_rules(), Vec::<String>::new());
     }
 
     #[test]

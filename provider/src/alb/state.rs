@@ -12,12 +12,10 @@ use super::config::Role;
 use super::desired::TOLD_BY_ARGUMENTS;
 use super::services_config;
 use crate::aws::Attributes;
-use crate::resource::outputs::{self, agreed, is_on, number, stickiness, without_argument};
+use crate::resource::outputs::{self, agreed, health_check, is_on, number, stickiness, without_argument};
 use crate::resource::private::Applied;
 use crate::resource::topology::topology;
 use crate::stack::{Action, Listener, Node, NodeId, Observed, Ref, Source, TargetGroup};
-
-pub(crate) use crate::resource::outputs::health_check;
 
 /// The state for a graph. `base` is the last state, or the planned one: what it says holds where the graph says
 /// nothing.

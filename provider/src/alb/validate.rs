@@ -1,4 +1,5 @@
-//! What the arguments of `codestream_alb` must satisfy together. What one must satisfy alone is in its schema.
+//! What the arguments of `codestream_alb` must satisfy together. What one must satisfy alone is in its schema, and what
+//! those of every resource must satisfy in `resource/rules.rs`.
 //!
 //! A rule speaks only when what it is about is known.
 
@@ -7,47 +8,25 @@ use tfplugin::path::Path;
 use tfplugin::value::Value;
 
 use super::config::{Protocol, Role};
-use super::resolve::resolve;
-use super::schema::{DEFAULT_IDLE_TIMEOUT, DEFAULT_TIMEOUT, REDIRECT_PORT, schema};
-use crate::resource::config::timeouts;
-use crate::resource::rules::{self, CLIENTS, interval_over_timeout, is_absent, is_given, known, shown};
-use crate::resource::tags;
-use crate::stack::ownership;
+use super::schema::DEFAULT_TIMEOUT;
+use crate::resource::arguments::{DEFAULT_IDLE_TIMEOUT, REDIRECT_PORT};
+use crate::resource::rules::{self, CLIENTS, Rule, Terms, is_given, known, shown};
 
 /// AWS's own idle timeout, in seconds: too short for a WebSocket.
 const AWS_IDLE_TIMEOUT: i64 = 60;
 
 const INSTANCE_BLOCKS: &str = "instance_cidr_blocks";
 
-/// A rule: the configuration as given, the same with its defaults, and where to put what is found.
-type Rule = fn(&Value, &Value, &mut Diagnostics);
+/// What the rules of all resources need to know.
+pub(crate) const TERMS: Terms = Terms {
+    subnets: &[("subnet_ids", "A load balancer")],
+    blocks: &[INSTANCE_BLOCKS],
+    endpoints: &[Role::Api.name(), Role::Broadcaster.name()],
+    timeout: DEFAULT_TIMEOUT,
+};
 
-const RULES: [Rule; 13] = [
-    null_elements,
-    certificates,
-    ssl_policy,
-    subnets_and_instances,
-    security_groups,
-    open_to_the_world,
-    address_families,
-    listener_ports,
-    health_checks,
-    delays,
-    stickiness,
-    idle_timeout,
-    dns_record,
-];
-
-/// Checks a configuration beyond its schema. Values may be unknown.
-pub(crate) fn validate(config: &Value) -> Diagnostics {
-    let resolved = resolve(config);
-    let mut found = Diagnostics::new();
-    for rule in RULES {
-        rule(config, &resolved, &mut found);
-    }
-    found.extend(tags::validate(config.get("tags"), &Path::of("tags"), ownership::COUNT));
-    found
-}
+/// The rules of its own.
+pub(crate) const RULES: &[Rule] = &[certificates, ssl_policy, instances, security_groups, listener_ports, idle_timeout];
 
 fn certificates(config: &Value, resolved: &Value, found: &mut Diagnostics) {
     let certificate = config.get("certificate_arn");
@@ -107,24 +86,12 @@ fn refuse_tls_arguments(config: &Value, found: &mut Diagnostics) {
 
 fn ssl_policy(config: &Value, resolved: &Value, found: &mut Diagnostics) {
     if Protocol::of(resolved.get("protocol")) == Some(Protocol::Https) {
-        rules::ssl_policy(config, found);
+        rules::ssl_policy(config, resolved, found);
     }
 }
 
-fn subnets_and_instances(config: &Value, _: &Value, found: &mut Diagnostics) {
-    let (subnets, instances) = (config.get("subnet_ids"), config.get("instance_ids"));
-    // Unknown elements of a set count as one, and may turn out to be several.
-    if subnets.is_wholly_known() && subnets.as_list().is_some_and(|elements| elements.len() < 2) {
-        found.error_at(
-            Path::of("subnet_ids"),
-            "A load balancer needs two subnets",
-            format!(
-                "subnet_ids is {}. An Application Load Balancer must be in at least two availability zones: add a \
-                 subnet of another zone of the same VPC.",
-                shown(subnets),
-            ),
-        );
-    }
+fn instances(config: &Value, _: &Value, found: &mut Diagnostics) {
+    let instances = config.get("instance_ids");
     if instances.as_list().is_some_and(<[Value]>::is_empty) {
         found.error_at(
             Path::of("instance_ids"),
@@ -171,31 +138,7 @@ fn security_groups(config: &Value, _: &Value, found: &mut Diagnostics) {
                 );
             }
         }
-    } else if own.is_null() && CLIENTS.iter().all(|name| is_absent(config.get(name))) {
-        found.error_at(
-            Path::of("client_cidr_blocks"),
-            "Nobody may connect",
-            "None of client_cidr_blocks, client_ipv6_cidr_blocks and client_prefix_list_ids says who may connect. Set \
-             one of them to the networks of your clients, or set security_group_ids to security groups of your own.",
-        );
     }
-}
-
-fn null_elements(config: &Value, _: &Value, found: &mut Diagnostics) {
-    rules::null_elements(schema(), config, found);
-}
-
-fn open_to_the_world(config: &Value, _: &Value, found: &mut Diagnostics) {
-    let [ipv4, ipv6, lists] = CLIENTS;
-    rules::open_to_the_world(config, &[ipv4, ipv6, lists, INSTANCE_BLOCKS], found);
-}
-
-fn address_families(config: &Value, resolved: &Value, found: &mut Diagnostics) {
-    rules::address_families(config, resolved, &["client_ipv6_cidr_blocks", INSTANCE_BLOCKS], found);
-}
-
-fn dns_record(config: &Value, _: &Value, found: &mut Diagnostics) {
-    rules::dns_record(config, found);
 }
 
 fn listener_ports(config: &Value, resolved: &Value, found: &mut Diagnostics) {
@@ -229,36 +172,6 @@ fn listener_ports(config: &Value, resolved: &Value, found: &mut Diagnostics) {
     }
 }
 
-fn health_checks(config: &Value, resolved: &Value, found: &mut Diagnostics) {
-    let top = Path::of("health_check");
-    interval_over_timeout(&top, config.get("health_check"), resolved.get("health_check"), "the default", found);
-    for role in Role::ALL {
-        let given = config.get(role.name()).get("health_check");
-        // One that gives neither has both of the resource's, which are judged above.
-        if !(given.get("interval").is_null() && given.get("timeout").is_null()) {
-            let path = Path::of(role.name()).attribute("health_check");
-            let effective = resolved.get(role.name()).get("health_check");
-            interval_over_timeout(&path, given, effective, "of health_check", found);
-        }
-    }
-}
-
-fn delays(config: &Value, resolved: &Value, found: &mut Diagnostics) {
-    let timeouts = timeouts(config.get("timeouts"), DEFAULT_TIMEOUT);
-    for role in Role::ALL {
-        let path = Path::of(role.name()).attribute("deregistration_delay");
-        let delay = resolved.get(role.name()).get("deregistration_delay");
-        rules::delay_over_timeout(&path, delay, &timeouts, found);
-    }
-}
-
-fn stickiness(config: &Value, _: &Value, found: &mut Diagnostics) {
-    for role in Role::ALL {
-        let given = config.get(role.name()).get("stickiness");
-        rules::stickiness(given, &Path::of(role.name()).attribute("stickiness"), found);
-    }
-}
-
 fn idle_timeout(config: &Value, _: &Value, found: &mut Diagnostics) {
     if let Some(seconds) = config.get("idle_timeout").as_i64()
         && (1..=AWS_IDLE_TIMEOUT).contains(&seconds)
@@ -281,8 +194,11 @@ mod tests {
     use tfplugin::diagnostics::Severity;
     use tfplugin::path::PathStep;
 
+    use super::super::CodestreamAlb;
     use super::super::samples::{change, configuration, http, https};
+    use super::super::schema::schema;
     use super::*;
+    use crate::resource::rules::validate;
 
     /// A configuration that something is wrong with, in a small good one.
     #[derive(Deserialize)]
@@ -308,7 +224,7 @@ mod tests {
 
     fn all_diagnostics(config: &Value) -> Diagnostics {
         let mut diagnostics = schema().validate(config);
-        diagnostics.extend(validate(config));
+        diagnostics.extend(validate::<CodestreamAlb>(config));
         diagnostics
     }
 
@@ -357,7 +273,7 @@ mod tests {
         }
         let unknown = schema().attributes.iter().map(|attribute| (attribute.name, Value::Unknown)).collect::<Vec<_>>();
         assert_eq!(all_diagnostics(&Value::object(unknown)), Diagnostics::new());
-        assert_eq!(validate(&Value::Unknown), Diagnostics::new());
+        assert_eq!(validate::<CodestreamAlb>(&Value::Unknown), Diagnostics::new());
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub(crate) enum LoadBalancerState {
     Failed,
 }
 
+/// Whether an ARN is that of an Application Load Balancer: a Network Load Balancer's has `net` there.
+pub(crate) fn is_application(arn: &str) -> bool {
+    arn.contains(":loadbalancer/app/")
+}
+
 /// A load balancer as described.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LoadBalancerInfo {

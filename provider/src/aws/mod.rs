@@ -21,6 +21,7 @@ use async_trait::async_trait;
 pub(crate) use balancing::{
     ActionInfo, HealthCheck, ListenerInfo, ListenerRuleInfo, ListenerSettings, LoadBalancerInfo, LoadBalancerKey,
     LoadBalancerState, MUTUAL_AUTHENTICATION_OFF, NewLoadBalancer, NewTargetGroup, TargetGroupInfo, TargetHealth,
+    is_application,
 };
 pub(crate) use cluster::{
     CacheSettings, CacheSubnetGroupInfo, LaunchedInfo, NewInstance, NewReplicationGroup, ReplicationGroupInfo,

@@ -10,7 +10,7 @@ use tfplugin::schema::{Attribute, Check, Kind, Mode, Schema};
 use tfplugin::value::Value;
 
 use crate::alb::Alb as AlbResource;
-use crate::aws::{Aws, TargetHealth};
+use crate::aws::{Aws, TargetHealth, is_application};
 use crate::diagnose;
 use crate::settings::Shared;
 
@@ -22,7 +22,7 @@ const WITHOUT_TRACE: [&str; 6] =
 const ROLES: [&str; 2] = ["api", "broadcaster"];
 
 const ARN: Check = Check::Form("must be the ARN of an Application Load Balancer", |value| {
-    let is_arn = value.starts_with("arn:") && value.contains(":loadbalancer/app/");
+    let is_arn = value.starts_with("arn:") && is_application(value);
     if is_arn { Ok(()) } else { Err("it is no such ARN".to_owned()) }
 });
 

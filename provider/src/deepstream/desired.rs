@@ -8,13 +8,12 @@ use crate::aws::{ActionInfo, Attributes, CacheSettings, Direction, ListenerInfo,
 use crate::resource::LOAD_BALANCER;
 use crate::resource::config::{OnUnhealthy, group_attributes, normalised};
 use crate::resource::names::{self, HASH_LENGTH, group_prefix, security_group_name};
+use crate::resource::outputs::REDIRECT;
 use crate::stack::cluster::{Cache, CacheSubnetGroup, ClusterNames, Instance, Start, hash};
 use crate::stack::observe::Roles;
 use crate::stack::{
     Action, Desired, Listener, LoadBalancer, Node, NodeId, Ref, Rule, SecurityGroup, Source, TargetGroup, attributes,
 };
-
-pub(crate) use crate::resource::outputs::REDIRECT;
 
 /// The role of the nodes, their target group and their security group.
 pub(crate) const NODE: &str = "node";
@@ -181,12 +180,6 @@ pub(crate) fn desired(config: &Config, group: &str, vpc_id: &str, tags: &Tags) -
     }
 }
 
-fn tcp(direction: Direction, port: u16, source: Source, description: &str) -> Rule {
-    let port = i64::from(port);
-    let description = description.to_owned();
-    Rule { direction, protocol: "tcp".to_owned(), from_port: port, to_port: port, source, description }
-}
-
 fn balancer_rules(config: &Config) -> BTreeSet<Rule> {
     let blocks = config.client_cidr_blocks.iter().chain(&config.client_ipv6_cidr_blocks).cloned().map(Source::Cidr);
     let lists = config.client_prefix_list_ids.iter().cloned().map(Source::PrefixList);
@@ -197,9 +190,11 @@ fn balancer_rules(config: &Config) -> BTreeSet<Rule> {
         _ => (listener.port, "Clients, in cleartext"),
     });
     let mut rules: BTreeSet<Rule> = opened
-        .flat_map(|(port, what)| sources.iter().map(move |source| tcp(Direction::Ingress, port, source.clone(), what)))
+        .flat_map(|(port, what)| {
+            sources.iter().map(move |source| Rule::tcp(Direction::Ingress, port, source.clone(), what))
+        })
         .collect();
-    rules.insert(tcp(Direction::Egress, config.boot.server.port, Source::Vpc, "The nodes"));
+    rules.insert(Rule::tcp(Direction::Egress, config.boot.server.port, Source::Vpc, "The nodes"));
     rules
 }
 
@@ -209,20 +204,20 @@ fn node_rules(config: &Config) -> BTreeSet<Rule> {
     let mut rules: BTreeSet<Rule> = config
         .ssh_cidr_blocks
         .iter()
-        .map(|block| tcp(Direction::Ingress, SSH_PORT, Source::Cidr(block.clone()), "SSH"))
+        .map(|block| Rule::tcp(Direction::Ingress, SSH_PORT, Source::Cidr(block.clone()), "SSH"))
         .collect();
-    rules.insert(tcp(Direction::Ingress, config.boot.server.port, balancer, "The load balancer"));
+    rules.insert(Rule::tcp(Direction::Ingress, config.boot.server.port, balancer, "The load balancer"));
     let anywhere = Source::Cidr("0.0.0.0/0".to_owned());
-    let out = tcp(Direction::Egress, 0, anywhere, "Packages, parameters and Redis");
+    let out = Rule::tcp(Direction::Egress, 0, anywhere, "Packages, parameters and Redis");
     rules.insert(Rule { to_port: i64::from(u16::MAX), ..out });
-    let names = tcp(Direction::Egress, DNS_PORT, Source::Vpc, "Name servers of the VPC");
+    let names = Rule::tcp(Direction::Egress, DNS_PORT, Source::Vpc, "Name servers of the VPC");
     rules.insert(Rule { protocol: "udp".to_owned(), ..names });
     rules
 }
 
 fn cache_rules() -> BTreeSet<Rule> {
     let nodes = Source::Group(Ref::Of(NodeId::SecurityGroup(NODE)));
-    [tcp(Direction::Ingress, super::config_yaml::DEFAULT_REDIS_PORT, nodes, "The nodes")].into()
+    [Rule::tcp(Direction::Ingress, super::config_yaml::DEFAULT_REDIS_PORT, nodes, "The nodes")].into()
 }
 
 fn cache(config: &Config) -> Option<(CacheSubnetGroup, Cache)> {

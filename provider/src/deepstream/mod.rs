@@ -31,12 +31,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use tfplugin::diagnostics::Diagnostics;
 use tfplugin::schema::Schema;
 use tfplugin::value::Value;
 
 use crate::aws::{Aws, AwsError, Tags};
+use crate::resource::outputs::REDIRECT;
 use crate::resource::private::{Applied, Private};
+use crate::resource::rules::{Rule, Terms};
 use crate::resource::{Common, Composite, LOAD_BALANCER, Managed, Preflight};
 use crate::settings::Preflight as Mode;
 use crate::stack::observe::Roles;
@@ -54,6 +55,8 @@ pub(crate) type Cluster = Managed<DeepstreamCluster>;
 impl Composite for DeepstreamCluster {
     const TYPE_NAME: &'static str = "codestream_deepstream_cluster";
     const OWN_TAGS: usize = validate::OWN_TAGS;
+    const TERMS: Terms = validate::TERMS;
+    const RULES: &'static [Rule] = validate::RULES;
 
     const MOVE_REFUSAL: Option<&'static str> = Some(
         "A cluster is its nodes and its cache as well, which it finds only when it has made them itself. Remove the \
@@ -62,14 +65,6 @@ impl Composite for DeepstreamCluster {
 
     fn schema() -> &'static Schema {
         schema::schema()
-    }
-
-    fn identity_schema() -> Schema {
-        schema::identity_schema()
-    }
-
-    fn validate(config: &Value) -> Diagnostics {
-        validate::validate(config)
     }
 
     fn resolve(config: &Value) -> Value {
@@ -121,7 +116,7 @@ impl Composite for DeepstreamCluster {
 
     fn known(state: &Value) -> BTreeMap<String, &'static str> {
         let cleartext =
-            if state.get("listeners").get("redirect_http").as_bool() == Some(true) { desired::REDIRECT } else { HTTP };
+            if state.get("listeners").get("redirect_http").as_bool() == Some(true) { REDIRECT } else { HTTP };
         let named = [
             ("arn", LOAD_BALANCER),
             ("security_group_id", LOAD_BALANCER),

@@ -17,8 +17,8 @@ use crate::aws::{Aws, RouteTableInfo, SubnetInfo};
 use crate::resource::Preflight;
 use crate::resource::preflight::change::Change;
 use crate::resource::preflight::look_ups::Answers;
-use crate::resource::preflight::network::{self, FREE_ADDRESSES, common_vpc};
-use crate::resource::preflight::{certificate, dns, in_mode, judge_name, listed, quotas};
+use crate::resource::preflight::network::{self, FREE_ADDRESSES};
+use crate::resource::preflight::{ended, judge, judge_existence, listed, quotas};
 use crate::resource::private::Private;
 use crate::resource::rules::CLIENTS;
 use crate::settings::Preflight as Mode;
@@ -45,17 +45,10 @@ pub(crate) async fn check(
     answers.first_round(aws, &change, &subnet_ids, ready(())).await;
     answers.second_round(aws, &change, moves, ready(())).await;
 
-    let mut found = Diagnostics::new();
-    judge_name::<DeepstreamCluster>(&change, &answers, &mut found);
-    network::judge(&change, &answers, &mut found);
+    let mut found = judge::<DeepstreamCluster>(&change, &answers, now);
     judge_nodes(&change, &answers, &mut found);
-    certificate::judge(&change, &answers, now, &mut found);
-    dns::judge::<DeepstreamCluster>(&change, &answers, &mut found);
     judge_rules(&change, &mut found);
-    answers.report_failures(&mut found);
-    let vpc_id = answers.subnets.as_deref().and_then(common_vpc).map(str::to_owned);
-    let (vpc, name_is_free) = (answers.routed_vpc(&change), answers.name_is_free);
-    Preflight { vpc_id, vpc, name_is_free, diagnostics: in_mode(mode, found) }
+    ended(&answers, answers.routed_vpc(&change), mode, found)
 }
 
 /// The subnets of the load balancer and of the nodes, as far as they are known.
@@ -89,7 +82,8 @@ fn judge_nodes(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) 
     }
     let [balancer, nodes] = ["subnet_ids", "node_subnet_ids"].map(|argument| network::named(change, argument, all));
     if change.value("node_subnet_ids") != change.value("subnet_ids") {
-        network::judge_existence(change, "node_subnet_ids", all, found);
+        let existing = all.iter().map(|subnet| &subnet.id);
+        judge_existence("Subnets", "node_subnet_ids", &change.added("node_subnet_ids"), existing, found);
         network::judge_zones(change, "node_subnet_ids", &nodes, found);
         judge_zones_served(change, &balancer, &nodes, found);
     }

@@ -27,7 +27,7 @@ pub(crate) const PROBES: Probes = Probes {
 };
 
 const NODE_COUNTS: RangeInclusive<i64> = 1..=100;
-pub(crate) const DEFAULT_NODE_COUNT: i64 = 2;
+const DEFAULT_NODE_COUNT: i64 = 2;
 pub(crate) const DEFAULT_INSTANCE_TYPE: &str = "t3.micro";
 /// Gibibytes; Amazon Linux does not fit into less.
 const ROOT_VOLUME_SIZES: RangeInclusive<i64> = 8..=16_384;
@@ -123,14 +123,6 @@ pub(crate) fn schema() -> &'static Schema {
         )
     });
     &SCHEMA
-}
-
-/// What identifies one remotely.
-pub(crate) fn identity_schema() -> Schema {
-    Schema::new(
-        "A cluster, by its load balancer.",
-        vec![Attribute::string("arn").required().describe("ARN of the load balancer.")],
-    )
 }
 
 fn network() -> Vec<Attribute> {
@@ -347,7 +339,6 @@ mod tests {
     #[test]
     fn the_schema_obeys_the_rules_of_terraform() {
         assert_eq!(schema().check_rules(), Vec::<String>::new());
-        assert_eq!(identity_schema().check_identity_rules(), Vec::<String>::new());
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What the arguments of `codestream_deepstream_cluster` must satisfy together. What one must satisfy alone is in its
-//! schema.
+//! schema, and what those of every resource must satisfy in `resource/rules.rs`.
 //!
 //! A rule speaks only when what it is about is known.
 
@@ -8,12 +8,9 @@ use tfplugin::path::Path;
 use tfplugin::value::Value;
 
 use super::config::{Config, overrides};
-use super::resolve::resolve;
-use super::schema::{DEFAULT_TIMEOUT, PROBES, schema};
+use super::schema::{DEFAULT_TIMEOUT, PROBES};
 use super::user_data::LIMIT;
-use crate::resource::config::timeouts;
-use crate::resource::rules::{self, CLIENTS, interval_over_timeout, is_absent, is_given, shown};
-use crate::resource::tags;
+use crate::resource::rules::{self, Rule, Terms, is_given, shown};
 use crate::stack::ownership;
 
 /// The tags that a node has beside those that say whose it is: its name, and what it is made of.
@@ -26,15 +23,19 @@ const CLIENT_HEARTBEAT: i64 = 30;
 /// What a host name in front of Redis may become longer by when the cache is made.
 const ENDPOINT_MARGIN: usize = 512;
 
-/// A rule: the configuration as given, the same with its defaults, and where to put what is found.
-type Rule = fn(&Value, &Value, &mut Diagnostics);
+/// What the rules of all resources need to know.
+pub(crate) const TERMS: Terms = Terms {
+    subnets: &[("subnet_ids", "A load balancer"), ("node_subnet_ids", "A cluster")],
+    blocks: &[],
+    endpoints: &[],
+    timeout: DEFAULT_TIMEOUT,
+};
 
-const RULES: [Rule; 12] = [
-    null_elements,
-    subnets,
-    clients,
-    families,
+/// The rules of its own.
+pub(crate) const RULES: &[Rule] = &[
+    logins,
     listeners,
+    rules::ssl_policy,
     nodes,
     new_cache,
     auth_token,
@@ -44,56 +45,8 @@ const RULES: [Rule; 12] = [
     user_data,
 ];
 
-/// Checks a configuration beyond its schema. Values may be unknown.
-pub(crate) fn validate(config: &Value) -> Diagnostics {
-    let resolved = resolve(config);
-    let mut found = Diagnostics::new();
-    for rule in RULES {
-        rule(config, &resolved, &mut found);
-    }
-    let timeouts = timeouts(config.get("timeouts"), DEFAULT_TIMEOUT);
-    let delay = resolved.get("deregistration_delay");
-    rules::delay_over_timeout(&Path::of("deregistration_delay"), delay, &timeouts, &mut found);
-    rules::stickiness(config.get("stickiness"), &Path::of("stickiness"), &mut found);
-    rules::dns_record(config, &mut found);
-    rules::ssl_policy(config, &mut found);
-    found.extend(tags::validate(config.get("tags"), &Path::of("tags"), OWN_TAGS));
-    found
-}
-
-fn null_elements(config: &Value, _: &Value, found: &mut Diagnostics) {
-    rules::null_elements(schema(), config, found);
-}
-
-fn subnets(config: &Value, _: &Value, found: &mut Diagnostics) {
-    for (name, what) in [("subnet_ids", "A load balancer"), ("node_subnet_ids", "A cluster")] {
-        let subnets = config.get(name);
-        // Unknown elements of a set count as one, and may turn out to be several.
-        if subnets.is_wholly_known() && subnets.as_list().is_some_and(|elements| elements.len() < 2) {
-            found.error_at(
-                Path::of(name),
-                format!("{what} needs two subnets"),
-                format!(
-                    "{name} is {}. {what} must be in at least two availability zones: add a subnet of another zone of \
-                     the same VPC.",
-                    shown(subnets),
-                ),
-            );
-        }
-    }
-}
-
-fn clients(config: &Value, _: &Value, found: &mut Diagnostics) {
-    if CLIENTS.iter().all(|name| is_absent(config.get(name))) {
-        found.error_at(
-            Path::of("client_cidr_blocks"),
-            "Nobody may connect",
-            "None of client_cidr_blocks, client_ipv6_cidr_blocks and client_prefix_list_ids says who may connect. Set \
-             one of them to the networks of your clients.",
-        );
-    }
-    let [ipv4, ipv6, lists] = CLIENTS;
-    rules::open_to_the_world(config, &[ipv4, ipv6, lists, "ssh_cidr_blocks"], found);
+fn logins(config: &Value, _: &Value, found: &mut Diagnostics) {
+    rules::open_to_the_world(config, &["ssh_cidr_blocks"], found);
     if is_given(config.get("ssh_cidr_blocks")) && config.get("key_name").is_null() {
         found.warning_at(
             Path::of("ssh_cidr_blocks"),
@@ -102,10 +55,6 @@ fn clients(config: &Value, _: &Value, found: &mut Diagnostics) {
              key, nobody can log in. Set key_name, or remove ssh_cidr_blocks.",
         );
     }
-}
-
-fn families(config: &Value, resolved: &Value, found: &mut Diagnostics) {
-    rules::address_families(config, resolved, &["client_ipv6_cidr_blocks"], found);
 }
 
 fn listeners(config: &Value, resolved: &Value, found: &mut Diagnostics) {
@@ -262,13 +211,12 @@ fn server(config: &Value, _: &Value, found: &mut Diagnostics) {
     }
 }
 
-fn health_check(config: &Value, resolved: &Value, found: &mut Diagnostics) {
-    let (given, effective, path) = (config.get("health_check"), resolved.get("health_check"), Path::of("health_check"));
-    interval_over_timeout(&path, given, effective, "the default", found);
-    let Some(asked) = effective.get("path").as_str() else { return };
+fn health_check(_: &Value, resolved: &Value, found: &mut Diagnostics) {
+    let Some(asked) = resolved.get("health_check").get("path").as_str() else { return };
+    let path = Path::of("health_check").attribute("path");
     if asked == "/" {
         found.error_at(
-            path.attribute("path"),
+            path,
             "deepstream does not answer on /",
             format!(
                 "health_check.path is \"/\", where deepstream answers 404, so that no node would ever be healthy. Remove it \
@@ -278,7 +226,7 @@ fn health_check(config: &Value, resolved: &Value, found: &mut Diagnostics) {
         );
     } else if asked.contains('?') {
         found.error_at(
-            path.attribute("path"),
+            path,
             "A health check of deepstream has no query",
             format!("health_check.path is {asked:?}. deepstream compares it with the path alone: remove the query."),
         );
@@ -324,13 +272,16 @@ mod tests {
     use serde_json::json;
     use tfplugin::diagnostics::Severity;
 
+    use super::super::DeepstreamCluster;
     use super::super::samples::{UNKNOWN_VALUE, change, configuration, small};
+    use super::super::schema::schema;
     use super::*;
+    use crate::resource::rules::validate;
 
     fn all(change_: &serde_json::Value) -> Diagnostics {
         let config = configuration(&change(small(), change_));
         let mut found = schema().validate(&config);
-        found.extend(validate(&config));
+        found.extend(validate::<DeepstreamCluster>(&config));
         found
     }
 
@@ -396,8 +347,8 @@ mod tests {
     #[test]
     fn what_is_unknown_is_no_error() {
         let unknown = schema().attributes.iter().map(|attribute| (attribute.name, Value::Unknown)).collect::<Vec<_>>();
-        assert_eq!(validate(&Value::object(unknown)), Diagnostics::new());
-        assert_eq!(validate(&Value::Unknown), Diagnostics::new());
+        assert_eq!(validate::<DeepstreamCluster>(&Value::object(unknown)), Diagnostics::new());
+        assert_eq!(validate::<DeepstreamCluster>(&Value::Unknown), Diagnostics::new());
         let inside = json!({"cache": {"endpoint": UNKNOWN_VALUE, "auth_token_parameter": UNKNOWN_VALUE}});
         assert_eq!(all(&inside), Diagnostics::new());
     }

@@ -2,15 +2,15 @@
 
 use std::ops::RangeInclusive;
 
-use tfplugin::schema::{Attribute, Check};
+use tfplugin::schema::{Attribute, Check, Schema};
 use tfplugin::value::Value;
 
 use super::forms;
 
-pub(crate) const SCHEMES: &[&str] = &["internet-facing", "internal"];
-pub(crate) const DEFAULT_SCHEME: &str = "internet-facing";
-pub(crate) const IP_ADDRESS_TYPES: &[&str] = &["ipv4", "dualstack", "dualstack-without-public-ipv4"];
-pub(crate) const DEFAULT_IP_ADDRESS_TYPE: &str = "ipv4";
+const SCHEMES: &[&str] = &["internet-facing", "internal"];
+const DEFAULT_SCHEME: &str = "internet-facing";
+const IP_ADDRESS_TYPES: &[&str] = &["ipv4", "dualstack", "dualstack-without-public-ipv4"];
+const DEFAULT_IP_ADDRESS_TYPE: &str = "ipv4";
 /// The policy that AWS recommends: TLS 1.3 and 1.2 with forward secrecy and post-quantum key exchange.
 pub(crate) const DEFAULT_SSL_POLICY: &str = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09";
 /// The port of the listener that `redirect_http` adds.
@@ -47,6 +47,12 @@ pub(crate) fn number_in(name: &'static str, range: &RangeInclusive<i64>) -> Attr
 
 pub(crate) fn set_of(name: &'static str, element: Check) -> Attribute {
     Attribute::string_set(name).check(Check::Each(Box::new(element)))
+}
+
+/// What identifies a resource remotely.
+pub(crate) fn identity_schema() -> Schema {
+    let arn = Attribute::string("arn").required().describe("ARN of the load balancer.");
+    Schema::new("A load balancer.", vec![arn])
 }
 
 pub(crate) fn scheme() -> Attribute {
@@ -207,4 +213,14 @@ pub(crate) fn topology(roles: &str, groups: bool) -> Vec<Attribute> {
         Attribute::object_list("target_groups", target_groups).computed().describe("The target groups, by role."),
         Attribute::object_list("security_group_rules", security_group_rules).computed().describe(hold),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identity_obeys_the_rules_of_terraform() {
+        assert_eq!(identity_schema().check_identity_rules(), Vec::<String>::new());
+    }
 }

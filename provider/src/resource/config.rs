@@ -6,7 +6,7 @@ use std::time::Duration;
 use tfplugin::value::Value;
 
 use super::arguments::{self, Probes};
-use crate::aws::{Attributes, HealthCheck, Tags};
+use crate::aws::{Attributes, HealthCheck};
 use crate::duration::parse_go_duration;
 use crate::stack::{NodeId, Record, Ref, attributes};
 
@@ -98,12 +98,6 @@ pub(crate) fn timeouts(value: &Value, default: &str) -> Timeouts {
         given.or_else(|| parse_go_duration(default).ok()).unwrap_or_default()
     };
     Timeouts { create: timeout("create"), update: timeout("update"), delete: timeout("delete") }
-}
-
-/// None while they are wholly unknown: the planned tags are made from the value itself.
-pub(crate) fn tags(value: &Value) -> Tags {
-    let entries = value.as_map().into_iter().flatten();
-    entries.filter_map(|(key, value)| Some((key.clone(), string(value)?))).collect()
 }
 
 /// How targets are probed. What is unknown has its default.

@@ -17,8 +17,9 @@ use tfplugin::value::Value;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::arguments::identity_schema;
 use super::private::Private;
-use super::{Composite, LOAD_BALANCER, Preflight, REPLACING, apply, find, outputs, tags, take_over};
+use super::{Composite, LOAD_BALANCER, Preflight, REPLACING, apply, find, outputs, rules, tags, take_over};
 use crate::aws::{Aws, LoadBalancerKey, Tags};
 use crate::diagnose;
 use crate::settings::{Preflight as Mode, Settings, Shared};
@@ -50,7 +51,7 @@ impl<C: Composite> Managed<C> {
     pub(crate) fn new(settings: Shared) -> Self {
         Self {
             settings,
-            identity: C::identity_schema(),
+            identity: identity_schema(),
             read: Mutex::default(),
             expected: watch::Sender::default(),
             kind: PhantomData,
@@ -185,7 +186,7 @@ impl<C: Composite> Resource for Managed<C> {
     }
 
     async fn validate(&self, config: &Value) -> Diagnostics {
-        C::validate(config)
+        rules::validate::<C>(config)
     }
 
     fn expect_read(&self) {

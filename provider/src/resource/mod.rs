@@ -49,6 +49,7 @@ use crate::stack::observe::Roles;
 use crate::stack::{Desired, Observed, Record};
 use config::{OnUnhealthy, Timeouts};
 use private::{Applied, Private};
+use rules::{Rule, Terms};
 
 pub(crate) use managed::Managed;
 
@@ -95,18 +96,18 @@ pub(crate) trait Composite: Send + Sync + 'static {
     /// How many tags it needs of an object for itself.
     const OWN_TAGS: usize;
 
+    /// What the rules of all resources need to know of its arguments.
+    const TERMS: Terms;
+
+    /// What its arguments must satisfy beyond its schema and the rules of all resources.
+    const RULES: &'static [Rule];
+
     /// Why it cannot take a load balancer of another provider over by a `moved` block, and what to do instead; `None`
     /// when it can.
     const MOVE_REFUSAL: Option<&'static str>;
 
     /// The attributes.
     fn schema() -> &'static Schema;
-
-    /// What identifies one remotely.
-    fn identity_schema() -> Schema;
-
-    /// Checks a configuration beyond its schema.
-    fn validate(config: &Value) -> Diagnostics;
 
     /// A configuration with every default that is known at plan.
     fn resolve(config: &Value) -> Value;

@@ -10,11 +10,63 @@ use tfplugin::schema::{Kind, Mode, Schema, Type};
 use tfplugin::value::Value;
 
 use super::arguments::{DEFAULT_SSL_POLICY, DEREGISTRATION_DELAYS, INTERVALS, PROBE_TIMEOUTS};
-use super::config::Timeouts;
-use super::ssl_policies;
+use super::config::{Timeouts, timeouts};
+use super::{Composite, ssl_policies, tags};
+
+/// A rule: the configuration as given, the same with its defaults, and where to put what is found.
+pub(crate) type Rule = fn(&Value, &Value, &mut Diagnostics);
+
+/// What the rules of all resources need to know of one.
+pub(crate) struct Terms {
+    /// Its sets of subnets, each with what is in them.
+    pub(crate) subnets: &'static [(&'static str, &'static str)],
+    /// Its sets of blocks that may connect to the load balancer, beside those of clients.
+    pub(crate) blocks: &'static [&'static str],
+    /// Its objects that each describe a target group; none when its own arguments do.
+    pub(crate) endpoints: &'static [&'static str],
+    /// How long each operation may take by default.
+    pub(crate) timeout: &'static str,
+}
+
+impl Terms {
+    /// What describes a target group, with its path.
+    fn groups<'v>(&self, config: &'v Value) -> Vec<(Path, &'v Value)> {
+        if self.endpoints.is_empty() {
+            return vec![(Path::root(), config)];
+        }
+        self.endpoints.iter().map(|name| (Path::of(name), config.get(name))).collect()
+    }
+}
 
 /// The arguments that say who may connect.
 pub(crate) const CLIENTS: [&str; 3] = ["client_cidr_blocks", "client_ipv6_cidr_blocks", "client_prefix_list_ids"];
+
+/// Checks a configuration beyond its schema: by the rules of all resources, and by its own. Values may be unknown.
+pub(crate) fn validate<C: Composite>(config: &Value) -> Diagnostics {
+    let (terms, resolved) = (C::TERMS, C::resolve(config));
+    let mut found = Diagnostics::new();
+    null_elements(C::schema(), config, &mut found);
+    two_subnets(&terms, config, &mut found);
+    somebody_may_connect(C::schema(), config, &mut found);
+    open_to_the_world(config, &CLIENTS, &mut found);
+    open_to_the_world(config, terms.blocks, &mut found);
+    address_families(&terms, config, &resolved, &mut found);
+    health_checks(&terms, config, &resolved, &mut found);
+    let timeouts = timeouts(config.get("timeouts"), terms.timeout);
+    for (path, effective) in terms.groups(&resolved) {
+        let delay = effective.get("deregistration_delay");
+        delay_over_timeout(&path.attribute("deregistration_delay"), delay, &timeouts, &mut found);
+    }
+    for (path, given) in terms.groups(config) {
+        stickiness(given.get("stickiness"), &path.attribute("stickiness"), &mut found);
+    }
+    dns_record(config, &mut found);
+    for rule in C::RULES {
+        rule(config, &resolved, &mut found);
+    }
+    found.extend(tags::validate(config.get("tags"), &Path::of("tags"), C::OWN_TAGS));
+    found
+}
 
 /// Whether a value certainly gives something; an empty set gives nothing.
 pub(crate) fn is_given(value: &Value) -> bool {
@@ -26,7 +78,7 @@ pub(crate) fn is_given(value: &Value) -> bool {
 }
 
 /// Whether a value certainly gives nothing.
-pub(crate) fn is_absent(value: &Value) -> bool {
+fn is_absent(value: &Value) -> bool {
     value.is_null() || value.as_list().is_some_and(<[Value]>::is_empty)
 }
 
@@ -48,7 +100,7 @@ pub(crate) fn shown(value: &Value) -> String {
 }
 
 /// Sets must not have null elements.
-pub(crate) fn null_elements(schema: &Schema, config: &Value, found: &mut Diagnostics) {
+fn null_elements(schema: &Schema, config: &Value, found: &mut Diagnostics) {
     for attribute in &schema.attributes {
         let is_set = matches!(attribute.kind, Kind::Plain(Type::Set(_))) && attribute.mode != Mode::Computed;
         let name = attribute.name;
@@ -62,8 +114,45 @@ pub(crate) fn null_elements(schema: &Schema, config: &Value, found: &mut Diagnos
     }
 }
 
+/// A load balancer, and what else is spread over zones, needs two of them.
+fn two_subnets(terms: &Terms, config: &Value, found: &mut Diagnostics) {
+    for (name, what) in terms.subnets {
+        let subnets = config.get(name);
+        // Unknown elements of a set count as one, and may turn out to be several.
+        if subnets.is_wholly_known() && subnets.as_list().is_some_and(|elements| elements.len() < 2) {
+            found.error_at(
+                Path::of(name),
+                format!("{what} needs two subnets"),
+                format!(
+                    "{name} is {}. {what} must be in at least two availability zones: add a subnet of another zone of \
+                     the same VPC.",
+                    shown(subnets),
+                ),
+            );
+        }
+    }
+}
+
+/// Somebody must be let in, unless by security groups of the user's own.
+fn somebody_may_connect(schema: &Schema, config: &Value, found: &mut Diagnostics) {
+    let own = "security_group_ids";
+    if !config.get(own).is_null() || !CLIENTS.iter().all(|name| is_absent(config.get(name))) {
+        return;
+    }
+    let takes_own = schema.attributes.iter().any(|attribute| attribute.name == own);
+    let or = if takes_own { format!(", or set {own} to security groups of your own") } else { String::new() };
+    found.error_at(
+        Path::of("client_cidr_blocks"),
+        "Nobody may connect",
+        format!(
+            "None of client_cidr_blocks, client_ipv6_cidr_blocks and client_prefix_list_ids says who may connect. Set \
+             one of them to the networks of your clients{or}."
+        ),
+    );
+}
+
 /// Warns of a security policy that is weak, and of one that may not exist.
-pub(crate) fn ssl_policy(config: &Value, found: &mut Diagnostics) {
+pub(crate) fn ssl_policy(config: &Value, _: &Value, found: &mut Diagnostics) {
     let Some(policy) = config.get("ssl_policy").as_str().filter(|policy| ssl_policies::is_name(policy)) else { return };
     if !ssl_policies::is_known(policy) {
         let meant = ssl_policies::meant(policy).map(|meant| format!("Was {meant:?} meant? ")).unwrap_or_default();
@@ -88,14 +177,24 @@ pub(crate) fn ssl_policy(config: &Value, found: &mut Diagnostics) {
     }
 }
 
+/// A health check must have ended before the next one begins.
+fn health_checks(terms: &Terms, config: &Value, resolved: &Value, found: &mut Diagnostics) {
+    let both = |name: &str| (config.get(name), resolved.get(name));
+    let (given, effective) = both("health_check");
+    interval_over_timeout(&Path::of("health_check"), given, effective, "the default", found);
+    for name in terms.endpoints {
+        let (given, effective) = both(name);
+        let (given, effective) = (given.get("health_check"), effective.get("health_check"));
+        // One that gives neither has both of the resource's, which are judged above.
+        if !(given.get("interval").is_null() && given.get("timeout").is_null()) {
+            let path = Path::of(name).attribute("health_check");
+            interval_over_timeout(&path, given, effective, "of health_check", found);
+        }
+    }
+}
+
 /// `origin` says where an argument that is not given has its value from.
-pub(crate) fn interval_over_timeout(
-    path: &Path,
-    given: &Value,
-    effective: &Value,
-    origin: &str,
-    found: &mut Diagnostics,
-) {
+fn interval_over_timeout(path: &Path, given: &Value, effective: &Value, origin: &str, found: &mut Diagnostics) {
     let value = |name| effective.get(name).as_i64();
     let (Some(interval), Some(timeout)) = (value("interval"), value("timeout")) else { return };
     if interval > timeout || !INTERVALS.contains(&interval) || !PROBE_TIMEOUTS.contains(&timeout) {
@@ -118,7 +217,7 @@ pub(crate) fn interval_over_timeout(
 }
 
 /// What drains for as long as an update may take makes every update fail that waits for it.
-pub(crate) fn delay_over_timeout(path: &Path, delay: &Value, timeouts: &Timeouts, found: &mut Diagnostics) {
+fn delay_over_timeout(path: &Path, delay: &Value, timeouts: &Timeouts, found: &mut Diagnostics) {
     let Some(delay) = delay.as_i64().filter(|seconds| DEREGISTRATION_DELAYS.contains(seconds)) else { return };
     let update = timeouts.update.as_secs();
     if delay.unsigned_abs() >= update {
@@ -135,7 +234,7 @@ pub(crate) fn delay_over_timeout(path: &Path, delay: &Value, timeouts: &Timeouts
 }
 
 /// A record must have a name.
-pub(crate) fn dns_record(config: &Value, found: &mut Diagnostics) {
+fn dns_record(config: &Value, found: &mut Diagnostics) {
     let record = config.get("dns_record");
     if record.as_map().is_some() && record.get("name").is_null() && config.get("hostname").is_null() {
         found.error_at(
@@ -148,7 +247,7 @@ pub(crate) fn dns_record(config: &Value, found: &mut Diagnostics) {
 }
 
 /// What a cookie is called depends on whose it is.
-pub(crate) fn stickiness(given: &Value, path: &Path, found: &mut Diagnostics) {
+fn stickiness(given: &Value, path: &Path, found: &mut Diagnostics) {
     let cookie = given.get("cookie_name");
     match given.get("type").as_str() {
         Some("lb_cookie") if is_given(cookie) => found.error_at(
@@ -189,7 +288,7 @@ pub(crate) fn open_to_the_world(config: &Value, arguments: &[&str], found: &mut 
 }
 
 /// Addresses of a family need a load balancer that has it.
-pub(crate) fn address_families(config: &Value, resolved: &Value, blocks: &[&str], found: &mut Diagnostics) {
+fn address_families(terms: &Terms, config: &Value, resolved: &Value, found: &mut Diagnostics) {
     let Some(address_type) = resolved.get("ip_address_type").as_str() else { return };
     if address_type == "dualstack-without-public-ipv4" && resolved.get("scheme").as_str() == Some("internal") {
         found.error_at(
@@ -200,7 +299,7 @@ pub(crate) fn address_families(config: &Value, resolved: &Value, blocks: &[&str]
         );
     }
     if address_type == "ipv4" {
-        for name in blocks {
+        for name in ["client_ipv6_cidr_blocks"].iter().chain(terms.blocks) {
             if let Some(block) = known(config.get(name)).into_iter().find(|block| block.contains(':')) {
                 found.error_at(
                     Path::of(name),

@@ -170,13 +170,17 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
+    /// One for TCP on one port.
+    pub(crate) fn tcp(direction: Direction, port: u16, source: Source, description: impl Into<String>) -> Self {
+        let (port, description) = (i64::from(port), description.into());
+        Self { direction, protocol: "tcp".to_owned(), from_port: port, to_port: port, source, description }
+    }
+
     /// What makes it the same rule to AWS: everything but its description.
     pub(crate) fn key(&self) -> (Direction, &str, i64, i64, &Source) {
         (self.direction, &self.protocol, self.from_port, self.to_port, &self.source)
     }
-}
 
-impl Rule {
     /// Whether a rule that is there is this one, or one of the address blocks that this one's `vpc` stands for.
     pub(crate) fn covers(&self, there: &Self, vpc: &VpcInfo) -> bool {
         let block = |cidr: &String| vpc.cidr_blocks.contains(cidr) || vpc.ipv6_cidr_blocks.contains(cidr);

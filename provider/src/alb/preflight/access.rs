@@ -8,12 +8,12 @@ use tfplugin::path::Path;
 
 use super::look_ups::Hosts;
 use super::{ports, touches_ports};
-use crate::alb::schema::REDIRECT_PORT;
 use crate::aws::{Direction, InstanceInfo, Peer, RuleSettings, SecurityGroupInfo, VpcInfo};
+use crate::resource::arguments::REDIRECT_PORT;
 use crate::resource::preflight::change::Change;
-use crate::resource::preflight::listed;
 use crate::resource::preflight::look_ups::Answers;
 use crate::resource::preflight::quotas::{self, RULES};
+use crate::resource::preflight::{judge_existence, listed};
 
 const SOURCES: [&str; 4] =
     ["client_cidr_blocks", "client_ipv6_cidr_blocks", "client_prefix_list_ids", "instance_cidr_blocks"];
@@ -39,18 +39,7 @@ fn judge_groups(
     vpc_id: Option<&str>,
     found: &mut Diagnostics,
 ) {
-    let missing: Vec<&String> = wanted.iter().filter(|id| !groups.iter().any(|group| group.id == **id)).collect();
-    if !missing.is_empty() {
-        found.error_at(
-            Path::of(argument),
-            "Security groups do not exist",
-            format!(
-                "There is no {} in this account and region. Correct {argument}, or the provider's region and \
-                 credentials.",
-                listed(missing)
-            ),
-        );
-    }
+    judge_existence("Security groups", argument, wanted, groups.iter().map(|group| &group.id), found);
     let Some(vpc_id) = vpc_id else { return };
     for group in groups.iter().filter(|group| wanted.contains(&group.id) && group.vpc_id != vpc_id) {
         found.error_at(

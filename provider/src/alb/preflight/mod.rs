@@ -3,12 +3,12 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `look_ups` | the questions to AWS, and its answers |
-//! | `network` | judges where the load balancer and its instances are |
+//! | `instances` | judges the instances, and where they are |
 //! | `access` | judges security groups |
 
 mod access;
+mod instances;
 mod look_ups;
-mod network;
 #[cfg(test)]
 mod tests;
 
@@ -21,14 +21,12 @@ use tfplugin::value::Value;
 use super::CodestreamAlb;
 use super::config::Role;
 use crate::aws::Aws;
+use crate::resource::Preflight;
 use crate::resource::preflight::change::Change;
-use crate::resource::preflight::network::common_vpc;
 use crate::resource::preflight::quotas::{CERTIFICATES, GROUPS, TARGETS};
-use crate::resource::preflight::{certificate, dns, in_mode, judge_name};
+use crate::resource::preflight::{ended, judge};
 use crate::resource::private::Private;
 use crate::settings::Preflight as Mode;
-
-pub(crate) use crate::resource::Preflight;
 
 /// Checks a resolved configuration (see `resolve`) against AWS, in at most two rounds of look-ups. `private` is what is
 /// kept beside the prior state; core hands it on when it plans the second half of a replacement, which has no prior.
@@ -45,16 +43,11 @@ pub(crate) async fn check(
     }
     let change = Change::new(resolved, prior, private);
     let (answers, hosts) = look_ups::ask(aws, &change).await;
-    let mut found = Diagnostics::new();
-    judge_name::<CodestreamAlb>(&change, &answers, &mut found);
-    network::judge(&change, &answers, &hosts, &mut found);
-    certificate::judge(&change, &answers, now, &mut found);
-    dns::judge::<CodestreamAlb>(&change, &answers, &mut found);
+    let mut found = judge::<CodestreamAlb>(&change, &answers, now);
+    instances::judge(&change, &answers, &hosts, &mut found);
     access::judge(&change, &answers, &hosts, &mut found);
     judge_quotas(&change, &mut found);
-    answers.report_failures(&mut found);
-    let vpc_id = answers.subnets.as_deref().and_then(common_vpc).map(str::to_owned);
-    Preflight { vpc_id, vpc: hosts.vpc, name_is_free: answers.name_is_free, diagnostics: in_mode(mode, found) }
+    ended(&answers, hosts.vpc, mode, found)
 }
 
 /// What a change needs of AWS's quotas, beside the rules of security groups.

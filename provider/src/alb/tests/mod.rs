@@ -5,6 +5,8 @@ mod core;
 mod drift;
 mod endings;
 mod fault_loop;
+mod imports;
+mod interrupted;
 mod ownership;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use self::core::Core;
+use self::core::{Applied, Core};
 use super::samples::{change, configuration};
 use crate::aws::fake::{FakeAws, Health, Listener, SecurityGroup, State, cert_arn};
 use crate::aws::{ActionInfo, Direction};
@@ -223,6 +225,11 @@ fn difference(expected: &str, found: &str) -> String {
     missing.chain(surplus).collect::<Vec<_>>().join("\n")
 }
 
+/// Whether something was refused, with these words among others.
+fn refused(applied: &Applied, part: &str) -> bool {
+    applied.errors().iter().any(|error| error.contains(part))
+}
+
 /// All of AWS, with the random ids of the stack and of its neighbour by other names.
 fn picture(core: &Core) -> String {
     core.picture(NEIGHBOUR)
@@ -287,4 +294,14 @@ fn lets_in(groups: &[&SecurityGroup], port: u16) -> bool {
     let port = i64::from(port);
     let mut rules = groups.iter().flat_map(|group| group.rules.values()).map(|(rule, _)| rule);
     rules.any(|rule| rule.direction == Direction::Ingress && (rule.from_port..=rule.to_port).contains(&port))
+}
+
+/// Two resources without a state that want the same stack.
+pub(super) fn two(aws: &FakeAws, checked: bool) -> (Core, Core) {
+    let mut pair = (Core::new(aws.clone()), Core::new(aws.clone()));
+    if checked {
+        pair.0.check_plans();
+        pair.1.check_plans();
+    }
+    pair
 }

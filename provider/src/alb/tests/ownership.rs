@@ -1,141 +1,17 @@
-//! Whose is what: interrupted creates, others' stacks of the same name, and two processes at once.
+//! Whose is what: others' stacks of the same name, what others have around a stack, and two processes at once.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::{Value as Json, json};
-use tfplugin::provider::ImportRequest;
-use tfplugin::value::Value;
+use serde_json::json;
 use tokio::time::sleep;
 
-use super::core::{Applied, Core};
+use super::core::Core;
 use super::{
-    STACK, built, change, changing_calls, configuration, difference, full, http, https, inhabited, let_in, picture,
-    settle,
+    STACK, built, change, changing_calls, configuration, full, http, inhabited, picture, refused, settle, two,
 };
-use crate::aws::fake::{Call, FakeAws, Fault, Rule, TargetGroup, cert_arn};
+use crate::aws::fake::{Rule, cert_arn};
 use crate::aws::{Aws, Direction, NewLoadBalancer, NewSecurityGroup, Peer, RuleSettings, Tags};
-
-/// Dies at the n-th call of a create of this configuration, and forgets it as core does.
-async fn killed(aws: &FakeAws, config: &Json, call: usize) {
-    fastrand::seed(1);
-    aws.fail_at(aws.calls().len() + call, Fault::Crash { after_effect: true });
-    let applied = Core::new(aws.clone()).apply(Some(&configuration(config))).await;
-    assert!(applied.crashed, "{applied:?}");
-    aws.clear_faults();
-}
-
-/// How many calls a create makes before its last one.
-async fn calls_of(config: &Json) -> usize {
-    let aws = inhabited().await.fork();
-    fastrand::seed(1);
-    Core::new(aws.clone()).apply(Some(&configuration(config))).await.succeeded();
-    aws.calls().len() - 1
-}
-
-/// The resource ids in the tags of a stack's objects, its rules included.
-fn resource_ids(aws: &FakeAws) -> BTreeSet<String> {
-    let state = aws.state();
-    let rules = state.security_groups.values().flat_map(|group| group.rules.values()).map(|(_, tags)| tags);
-    (state.load_balancers.values().map(|object| &object.tags))
-        .chain(state.target_groups.values().map(|object| &object.tags))
-        .chain(state.listeners.values().map(|object| &object.tags))
-        .chain(state.security_groups.values().map(|object| &object.tags))
-        .chain(rules)
-        .filter(|tags| tags.get("codestream:stack").is_some_and(|stack| stack == STACK))
-        .filter_map(|tags| tags.get("codestream:resource-id").cloned())
-        .collect()
-}
-
-fn refused(applied: &Applied, part: &str) -> bool {
-    applied.errors().iter().any(|error| error.contains(part))
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_killed_create_left_belongs_to_the_next_one() {
-    let calls = calls_of(&full()).await;
-    let wanted = picture(&built(&full()).await);
-    for (call, checked) in (0..calls).step_by(3).flat_map(|call| [(call, false), (call, true)]) {
-        let (mut core, _) = two(&inhabited().await, checked);
-        killed(&core.aws, &full(), call).await;
-        core.apply(Some(&configuration(&full()))).await.succeeded();
-        settle().await;
-        assert_eq!(difference(&wanted, &picture(&core)), "", "killed at call {call}");
-        assert_eq!(resource_ids(&core.aws), BTreeSet::from([core.resource_id()]), "killed at call {call}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_killed_create_is_finished_with_another_configuration() {
-    let calls = calls_of(&full()).await;
-    let wanted = picture(&built(&http()).await);
-    for call in (0..calls).step_by(5) {
-        let mut core = Core::new(inhabited().await);
-        killed(&core.aws, &full(), call).await;
-        core.apply(Some(&configuration(&http()))).await.succeeded();
-        settle().await;
-        assert_eq!(difference(&wanted, &picture(&core)), "", "killed at call {call}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_record_of_a_killed_create_goes_when_the_next_one_wants_another_or_none() {
-    let named = |name: &str| change(http(), &json!({"dns_record": {"zone_id": "Z1", "name": name}}));
-    let config = named("one.example.com");
-    let counted = inhabited().await.fork();
-    fastrand::seed(1);
-    Core::new(counted.clone()).apply(Some(&configuration(&config))).await.succeeded();
-    let create = "route53:ChangeResourceRecordSets";
-    let call = counted.calls().iter().position(|call| call.operation == create).unwrap();
-    for next in [http(), named("two.example.com")] {
-        let wanted = picture(&built(&next).await);
-        let mut core = Core::new(inhabited().await);
-        killed(&core.aws, &config, call).await;
-        // The second dies as well, once it has taken over what there is.
-        let tagged = core.aws.fork();
-        fastrand::seed(1);
-        Core::new(tagged.clone()).apply(Some(&configuration(&next))).await.succeeded();
-        let taken = tagged.calls().iter().position(|call| call.operation == "elasticloadbalancing:AddTags").unwrap();
-        killed(&core.aws, &next, taken).await;
-        core.apply(Some(&configuration(&next))).await.succeeded();
-        settle().await;
-        assert_eq!(difference(&wanted, &picture(&core)), "");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn rules_that_a_killed_update_made_in_another_group_go_when_the_change_is_taken_back() {
-    let base = built(&let_in("sg-others")).await;
-    let whole = picture(&base);
-    let (here, there) = (configuration(&let_in("sg-others")), configuration(&let_in("sg-hosts")));
-    let counted = &mut base.fork();
-    counted.apply(Some(&there)).await.succeeded();
-    let authorize = "ec2:AuthorizeSecurityGroupIngress";
-    let authorized = counted.aws.calls().iter().position(|call| call.operation == authorize).unwrap();
-    let mut core = base.fork();
-    core.aws.fail_at(authorized, Fault::Crash { after_effect: true });
-    assert!(core.apply(Some(&there)).await.crashed);
-    core.aws.clear_faults();
-    core.apply(Some(&here)).await.succeeded();
-    settle().await;
-    assert_eq!(picture(&core), whole);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_cannot_change_in_a_killed_creates_load_balancer_is_not_passed_over() {
-    let aws = inhabited().await;
-    killed(&aws, &http(), calls_of(&http()).await - 1).await;
-    let mut core = Core::new(aws);
-    let applied = core.apply(Some(&configuration(&change(http(), &json!({"scheme": "internal"}))))).await;
-    // Either it is replaced, or refused by name; never kept as if it were what is wanted.
-    assert_eq!(applied.complaints, Vec::<String>::new());
-    let schemes: BTreeSet<String> = {
-        let state = core.aws.state();
-        let ours = state.load_balancers.values().filter(|found| found.info.name == STACK);
-        ours.map(|found| found.info.scheme.clone()).collect()
-    };
-    assert!(!applied.errors().is_empty() || schemes == BTreeSet::from(["internal".to_owned()]), "{schemes:?}");
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_finished_stack_of_the_same_name_is_left_alone_and_can_be_imported() {
@@ -178,164 +54,6 @@ async fn the_groups_whose_rules_keep_a_security_group_from_going_are_named() {
     assert!(refused(&applied, "rules of sg-hosts (hosts)"), "{:?}", applied.errors());
     core.aws.state().security_groups.get_mut("sg-hosts").unwrap().rules.remove("sgr-metrics");
     core.apply(None).await.succeeded();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stack_is_imported_by_its_identity_too() {
-    let first = built(&full()).await;
-    let arn = first.state().get("arn").clone();
-    let identity = |arn: Value| ImportRequest { id: None, identity: Some(Value::object([("arn", arn)])) };
-    let mut second = Core::new(first.aws.clone());
-    second.import_by(identity(arn.clone())).await.succeeded();
-    assert_eq!(*second.state().get("arn"), arn);
-    second.apply(Some(&configuration(&full()))).await.succeeded();
-    assert_eq!(second.changes(&configuration(&full())).await, Vec::<String>::new());
-    let gone = Value::from(format!("{}0", arn.as_str().unwrap_or_default()));
-    let applied = Core::new(first.aws.clone()).import_by(identity(gone)).await;
-    assert!(refused(&applied, "No such load balancer"), "{:?}", applied.errors());
-}
-
-/// Makes a stack look as if somebody had made it by hand: nothing tells whose it is. The id of its security group.
-fn disown(aws: &FakeAws) -> String {
-    let mut guard = aws.state();
-    let state = &mut *guard;
-    let (id, group) = state.security_groups.iter_mut().find(|(_, group)| group.name == "web-load-balancer").unwrap();
-    group.name = "by-hand".to_owned();
-    let id = id.clone();
-    let rules = group.rules.values_mut().map(|(_, tags)| tags);
-    (state.load_balancers.values_mut().map(|object| &mut object.tags))
-        .chain(state.target_groups.values_mut().map(|object| &mut object.tags))
-        .chain(state.listeners.values_mut().map(|object| &mut object.tags))
-        .chain(rules.chain([&mut group.tags]))
-        .filter(|tags| tags.get("codestream:stack").is_some_and(|stack| stack == STACK))
-        .for_each(|tags| tags.retain(|key, _| !key.starts_with("codestream:")));
-    id
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_security_group_that_only_the_load_balancer_is_in_comes_with_an_import() {
-    let first = built(&http()).await;
-    let group = disown(&first.aws);
-    let stranger = NewSecurityGroup {
-        name: "web-load-balancer".to_owned(),
-        description: "Somebody's".to_owned(),
-        vpc_id: "vpc-1".to_owned(),
-        tags: Tags::new(),
-    };
-    let stranger = first.aws.create_security_group(&stranger).await.unwrap();
-    let mut core = Core::new(first.aws.clone());
-    core.import(STACK).await.succeeded();
-    assert_eq!(core.state().get("security_group_id").as_str(), Some(group.as_str()));
-    core.apply(Some(&configuration(&http()))).await.succeeded();
-    core.apply(None).await.succeeded();
-    let state = core.aws.state();
-    assert!(!state.security_groups.contains_key(&group) && state.security_groups.contains_key(&stranger));
-}
-
-/// An ingress rule from a block, as somebody makes it by hand.
-fn by_hand(protocol: &str, ports: (i64, i64), block: &str, description: &str) -> RuleSettings {
-    RuleSettings {
-        direction: Direction::Ingress,
-        protocol: protocol.to_owned(),
-        from_port: ports.0,
-        to_port: ports.1,
-        peer: Peer::Cidr(block.to_owned()),
-        description: description.to_owned(),
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_import_takes_who_reaches_a_listener_for_clients_and_shows_whatever_else_is_open() {
-    let host = json!({"instance_cidr_blocks": ["203.0.113.7/32"]});
-    let first = built(&change(http(), &host)).await;
-    let group = disown(&first.aws);
-    let made = [
-        by_hand("tcp", (22, 22), "192.0.2.22/32", "Admins"),
-        by_hand("udp", (80, 80), "192.0.2.17/32", "Not even TCP"),
-        by_hand("tcp", (8000, 9000), "192.0.2.80/32", "The CodeStream host to the API"),
-        by_hand("tcp", (1, 1024), "192.0.2.1/32", "Ghost writers on localhost"),
-        by_hand("-1", (-1, -1), "192.0.2.2/32", "Everything"),
-    ];
-    {
-        let mut state = first.aws.state();
-        let rules = &mut state.security_groups.get_mut(&group).unwrap().rules;
-        rules.extend(made.into_iter().enumerate().map(|(n, rule)| (format!("sgr-by-hand-{n}"), (rule, Tags::new()))));
-    }
-    let mut core = Core::new(first.aws.clone());
-    core.import(STACK).await.succeeded();
-    let clients = ["192.0.2.1/32", "192.0.2.2/32", "198.51.100.0/24"];
-    assert_eq!(*core.state().get("client_cidr_blocks"), Value::set(clients));
-    assert_eq!(*core.state().get("instance_cidr_blocks"), Value::set(["203.0.113.7/32"]));
-    let matching = configuration(&change(change(http(), &host), &json!({"client_cidr_blocks": clients})));
-    let shown = core.changes(&matching).await;
-    assert!(shown.iter().any(|path| path.starts_with("topology.security_group_rules")), "{shown:?}");
-    core.apply(Some(&matching)).await.succeeded();
-    let state = core.aws.state();
-    let open = state.security_groups[&group].rules.values().filter(|(rule, _)| rule.direction == Direction::Ingress);
-    let doors: BTreeSet<(&str, i64, i64)> =
-        open.map(|(rule, _)| (rule.protocol.as_str(), rule.from_port, rule.to_port)).collect();
-    assert_eq!(doors, BTreeSet::from([("tcp", 80, 80), ("tcp", 12080, 12080)]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn whom_a_redirect_alone_lets_in_is_no_client() {
-    let first = built(&change(https(), &json!({"redirect_http": true}))).await;
-    let group = disown(&first.aws);
-    let rule = by_hand("tcp", (80, 80), "0.0.0.0/0", "The world, to be redirected");
-    let made = [("sgr-by-hand".to_owned(), (rule, Tags::new()))];
-    first.aws.state().security_groups.get_mut(&group).unwrap().rules.extend(made);
-    let mut core = Core::new(first.aws.clone());
-    core.import(STACK).await.succeeded();
-    assert_eq!(*core.state().get("client_cidr_blocks"), Value::set(["198.51.100.0/24"]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_security_group_that_something_else_is_in_stays_its_owners_after_an_import() {
-    let first = built(&http()).await;
-    let group = disown(&first.aws);
-    first.aws.state().instances.get_mut("i-3").unwrap().security_groups.insert(group.clone());
-    let mut core = Core::new(first.aws.clone());
-    core.import(STACK).await.succeeded();
-    assert!(core.state().get("security_group_id").is_null());
-    assert_eq!(*core.state().get("security_group_ids"), Value::set([group.as_str()]));
-    let own = json!({"security_group_ids": [group], "client_cidr_blocks": null});
-    core.apply(Some(&configuration(&change(http(), &own)))).await.succeeded();
-    core.apply(None).await.succeeded();
-    assert!(core.aws.state().security_groups[&group].tags.is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_security_group_that_the_user_has_brought_along_is_still_the_users_after_an_import() {
-    let aws = inhabited().await;
-    let named = NewSecurityGroup {
-        name: "own".to_owned(),
-        description: "Somebody's own".to_owned(),
-        vpc_id: "vpc-1".to_owned(),
-        tags: Tags::new(),
-    };
-    let group = aws.create_security_group(&named).await.unwrap();
-    let own = json!({"security_group_ids": [group], "client_cidr_blocks": null});
-    Core::new(aws.clone()).apply(Some(&configuration(&change(http(), &own)))).await.succeeded();
-    let mut second = Core::new(aws);
-    second.import(STACK).await.succeeded();
-    assert!(second.state().get("security_group_id").is_null());
-    assert_eq!(*second.state().get("security_group_ids"), Value::set([group.as_str()]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_target_group_of_addresses_is_refused_at_import_by_its_name() {
-    let first = built(&http()).await;
-    disown(&first.aws);
-    let name = {
-        let mut state = first.aws.state();
-        let is_ours =
-            |group: &&mut TargetGroup| group.info.port == 12080 && !group.tags.contains_key("codestream:stack");
-        let group = state.target_groups.values_mut().find(is_ours).unwrap();
-        group.info.target_type = "ip".to_owned();
-        group.info.name.clone()
-    };
-    let applied = Core::new(first.aws.clone()).import(STACK).await;
-    assert!(refused(&applied, &format!("the target group {name}, whose target type is ip")), "{:?}", applied.errors());
 }
 
 #[tokio::test(start_paused = true)]
@@ -471,16 +189,6 @@ async fn a_process_whose_create_was_taken_over_stops_and_keeps_off() {
     assert_eq!(second.changes(&config).await, Vec::<String>::new());
 }
 
-/// Two resources without a state that want the same stack.
-fn two(aws: &FakeAws, checked: bool) -> (Core, Core) {
-    let mut pair = (Core::new(aws.clone()), Core::new(aws.clone()));
-    if checked {
-        pair.0.check_plans();
-        pair.1.check_plans();
-    }
-    pair
-}
-
 #[tokio::test(start_paused = true)]
 async fn of_two_creates_at_once_one_succeeds_and_keeps_its_stack() {
     for (own_groups, checked) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -539,28 +247,6 @@ async fn of_two_creates_one_shortly_after_the_other_at_most_one_succeeds_and_non
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_create_that_never_got_to_the_load_balancer_can_be_destroyed() {
-    let aws = inhabited().await;
-    let before = aws.snapshot();
-    let create = "elasticloadbalancing:CreateLoadBalancer";
-    let counted = aws.fork();
-    Core::new(counted.clone()).apply(Some(&configuration(&full()))).await.succeeded();
-    let call = counted.calls().iter().position(|call| call.operation == create).unwrap();
-    let mut core = Core::new(aws.fork());
-    core.aws.fail_at(call, Fault::Error("TooManyLoadBalancers"));
-    let applied = core.apply(Some(&configuration(&full()))).await;
-    assert!(refused(&applied, "TooManyLoadBalancers"), "{:?}", applied.errors());
-    assert_eq!(core.forgotten(STACK), Vec::<String>::new());
-    core.check_plans();
-    core.apply(None).await.succeeded();
-    settle().await;
-    assert_eq!(core.aws.snapshot(), before);
-    let calls = core.aws.calls();
-    let by_name = |call: &&Call| call.operation.ends_with(":DescribeListeners") && call.detail == STACK;
-    assert_eq!(calls.iter().find(by_name), None, "a name is no ARN");
-}
-
 /// Deletes the load balancer by hand, with what goes with it.
 async fn delete_by_hand(core: &Core) {
     let arn = core.state().get("arn").as_str().unwrap().to_owned();
@@ -605,21 +291,4 @@ async fn a_destroy_after_the_load_balancer_was_deleted_by_hand_leaves_nothing() 
     core.apply(None).await.succeeded();
     settle().await;
     assert_eq!(core.aws.snapshot(), before);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_group_that_a_killed_update_left_goes_when_the_change_is_taken_back() {
-    let base = built(&http()).await;
-    let whole = picture(&base);
-    let moved = configuration(&change(http(), &json!({"api": {"target_port": 8080, "deregistration_delay": 5}})));
-    let counted = &mut base.fork();
-    counted.apply(Some(&moved)).await.succeeded();
-    let created = counted.aws.calls().iter().position(|call| call.operation.ends_with(":CreateTargetGroup")).unwrap();
-    let mut core = base.fork();
-    core.aws.fail_at(created, Fault::Crash { after_effect: true });
-    assert!(core.apply(Some(&moved)).await.crashed);
-    core.aws.clear_faults();
-    core.apply(Some(&configuration(&http()))).await.succeeded();
-    settle().await;
-    assert_eq!(picture(&core), whole);
 }

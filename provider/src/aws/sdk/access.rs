@@ -18,10 +18,8 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
+use crate::NAME;
 use crate::aws::{AwsError, Result};
-
-/// Names us in the user agent, and a role session that has no name of its own.
-const APP_NAME: &str = "terraform-provider-codestream";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -136,7 +134,7 @@ async fn load(access: &Access) -> Result<SdkConfig> {
         .timeout_config(timeouts.clone())
         // Answers are small, and the attempt timeout bounds them all.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-    if let Ok(name) = AppName::new(APP_NAME) {
+    if let Ok(name) = AppName::new(NAME) {
         loader = loader.app_name(name);
     }
     if let Some(region) = &access.region {
@@ -201,7 +199,7 @@ fn with_credentials(access: &Access, mut config: SdkConfig, files_config: &Provi
         let sts = credentials_client(access, &config);
         config = having(config, provide_credentials_fn(move || take_with_web_identity(sts.clone(), role.clone())));
     } else if let Some(Keys { access_key, secret_key, token }) = access.keys.clone() {
-        config = having(config, Credentials::new(access_key, secret_key, token, None, APP_NAME));
+        config = having(config, Credentials::new(access_key, secret_key, token, None, NAME));
     } else if let Some(profile) = &access.profile {
         // The standard chain would prefer keys in the environment to the profile that was asked for.
         let mut of_profile = ProfileFileCredentialsProvider::builder().configure(files_config).profile_name(profile);
@@ -234,7 +232,7 @@ async fn take_role(sts: aws_sdk_sts::Client, role: AssumeRole) -> provider::Resu
     let answer = sts
         .assume_role()
         .role_arn(role.role_arn)
-        .role_session_name(role.session_name.unwrap_or_else(|| APP_NAME.to_owned()))
+        .role_session_name(role.session_name.unwrap_or_else(|| NAME.to_owned()))
         .set_external_id(role.external_id)
         .set_duration_seconds(seconds)
         .send()
@@ -252,7 +250,7 @@ async fn take_with_web_identity(sts: aws_sdk_sts::Client, role: WebIdentity) -> 
     let answer = sts
         .assume_role_with_web_identity()
         .role_arn(role.role_arn)
-        .role_session_name(role.session_name.unwrap_or_else(|| APP_NAME.to_owned()))
+        .role_session_name(role.session_name.unwrap_or_else(|| NAME.to_owned()))
         .web_identity_token(token.trim())
         .send()
         .await
@@ -264,7 +262,7 @@ fn credentials(given: Option<aws_sdk_sts::types::Credentials>) -> provider::Resu
     let given = given.ok_or_else(|| CredentialsError::unhandled("STS answered without credentials"))?;
     let expiry = SystemTime::try_from(given.expiration).map_err(CredentialsError::unhandled)?;
     let token = Some(given.session_token);
-    Ok(Credentials::new(given.access_key_id, given.secret_access_key, token, Some(expiry), APP_NAME))
+    Ok(Credentials::new(given.access_key_id, given.secret_access_key, token, Some(expiry), NAME))
 }
 
 /// The SDK's own default client; given explicitly, all services share it, its connections and its root certificates.

@@ -22,7 +22,7 @@ const DAY: i64 = 24 * 60 * 60;
 /// The time before its end from which on a certificate is worth a warning, in days.
 const EXPIRES_SOON: i64 = 30;
 
-pub(crate) fn judge(change: &Change<'_>, answers: &Answers, now: SystemTime, found: &mut Diagnostics) {
+pub(super) fn judge(change: &Change<'_>, answers: &Answers, now: SystemTime, found: &mut Diagnostics) {
     let now =
         now.duration_since(UNIX_EPOCH).ok().and_then(|time| i64::try_from(time.as_secs()).ok()).unwrap_or_default();
     let region = region(change, answers);

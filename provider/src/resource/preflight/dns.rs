@@ -13,7 +13,7 @@ use crate::aws::RecordInfo;
 use crate::resource::Composite;
 use crate::stack::ownership::Claim;
 
-pub(crate) fn judge<C: Composite>(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
+pub(super) fn judge<C: Composite>(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
     let record = change.value("dns_record");
     let Some(zone_id) = record.get("zone_id").as_str() else { return };
     let path = Path::of("dns_record");

@@ -145,7 +145,7 @@ impl Answers {
     }
 
     /// Says what could not be checked. One permission that is missing does not stop a plan; having no access does.
-    pub(crate) fn report_failures(&self, found: &mut Diagnostics) {
+    pub(super) fn report_failures(&self, found: &mut Diagnostics) {
         let denied = self.failed.values().filter(|error| error.class() == ErrorClass::Denied).count();
         let all_denied = denied > 1 && denied == self.asked.len();
         let hopeless = self.failed.values().find(|error| all_denied || NO_ACCESS.contains(&error.code.as_str()));

@@ -12,19 +12,22 @@
 //! | `dns` | judges the zone and the name of the alias record |
 //! | `quotas` | judges what is needed of AWS's quotas |
 
-pub(crate) mod certificate;
+mod certificate;
 pub(crate) mod change;
-pub(crate) mod dns;
+mod dns;
 pub(crate) mod look_ups;
 pub(crate) mod network;
 pub(crate) mod quotas;
 
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
+use tfplugin::path::Path;
 
-use super::Composite;
 use super::find::owner;
+use super::{Composite, Preflight};
+use crate::aws::VpcInfo;
 use crate::diagnose;
 use crate::settings::Preflight as Mode;
 use crate::stack::NodeId;
@@ -33,6 +36,28 @@ use crate::stack::ownership::Claim;
 use change::Change;
 use look_ups::Answers;
 
+/// What the checks that all resources have say of a change.
+pub(crate) fn judge<C: Composite>(change: &Change<'_>, answers: &Answers, now: SystemTime) -> Diagnostics {
+    let mut found = Diagnostics::new();
+    judge_name::<C>(change, answers, &mut found);
+    network::judge(change, answers, &mut found);
+    certificate::judge(change, answers, now, &mut found);
+    dns::judge::<C>(change, answers, &mut found);
+    found
+}
+
+/// What the checks have found when they end, with what could not be asked. With [`Mode::Warn`] none of it is an error.
+pub(crate) fn ended(answers: &Answers, vpc: Option<VpcInfo>, mode: Mode, mut found: Diagnostics) -> Preflight {
+    answers.report_failures(&mut found);
+    let vpc_id = answers.subnets.as_deref().and_then(network::common_vpc).map(str::to_owned);
+    let mut diagnostics = Diagnostics::new();
+    for diagnostic in found {
+        let severity = if mode == Mode::Warn { Severity::Warning } else { diagnostic.severity };
+        diagnostics.push(Diagnostic { severity, ..diagnostic });
+    }
+    Preflight { vpc_id, vpc, name_is_free: answers.name_is_free, diagnostics }
+}
+
 /// Whose the load balancer is that has the name of the one to be made.
 fn claim<C: Composite>(change: &Change<'_>, answers: &Answers) -> Option<Claim> {
     let (namesake, tags) = (answers.namesake.as_ref()?, answers.namesake_tags.as_ref()?);
@@ -40,7 +65,7 @@ fn claim<C: Composite>(change: &Change<'_>, answers: &Answers) -> Option<Claim> 
 }
 
 /// The name of a load balancer that is to be made must be free, but for what an interrupted create has left.
-pub(crate) fn judge_name<C: Composite>(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
+fn judge_name<C: Composite>(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
     let (Some(namesake), Some(claim)) = (&answers.namesake, claim::<C>(change, answers)) else { return };
     let holder = match claim {
         Claim::Ours | Claim::Interrupted => return,
@@ -50,16 +75,29 @@ pub(crate) fn judge_name<C: Composite>(change: &Change<'_>, answers: &Answers, f
     diagnose::taken(found, &NodeId::LoadBalancer, &Taken { id: namesake.arn.clone(), holder }, &namesake.name);
 }
 
-/// What was found, as the mode has it: with [`Mode::Warn`] none of it is an error.
-pub(crate) fn in_mode(mode: Mode, found: Diagnostics) -> Diagnostics {
-    if mode != Mode::Warn {
-        return found;
+/// All that an argument newly names must exist; `what` is the plural of what that is.
+pub(crate) fn judge_existence<'a>(
+    what: &str,
+    argument: &str,
+    added: &BTreeSet<String>,
+    existing: impl Iterator<Item = &'a String>,
+    found: &mut Diagnostics,
+) {
+    let mut missing = added.clone();
+    for id in existing {
+        missing.remove(id);
     }
-    let mut softened = Diagnostics::new();
-    for diagnostic in found {
-        softened.push(Diagnostic { severity: Severity::Warning, ..diagnostic });
+    if !missing.is_empty() {
+        found.error_at(
+            Path::of(argument),
+            format!("{what} do not exist"),
+            format!(
+                "There is no {} in this account and region. Correct {argument}, or the provider's region and \
+                 credentials.",
+                listed(missing)
+            ),
+        );
     }
-    softened
 }
 
 /// Several things, for a message.

@@ -1,13 +1,13 @@
 //! Judges where a load balancer is: its subnets, and their routes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tfplugin::diagnostics::Diagnostics;
 use tfplugin::path::Path;
 
 use super::change::Change;
-use super::listed;
 use super::look_ups::Answers;
+use super::{judge_existence, listed};
 use crate::aws::{RouteTableInfo, SubnetInfo};
 
 /// Addresses that a load balancer needs in each of its subnets (Application Load Balancers guide, "Subnets for your
@@ -15,7 +15,7 @@ use crate::aws::{RouteTableInfo, SubnetInfo};
 pub(crate) const FREE_ADDRESSES: i64 = 8;
 
 /// The VPC of subnets, when they are all of one.
-pub(crate) fn common_vpc(subnets: &[SubnetInfo]) -> Option<&str> {
+pub(super) fn common_vpc(subnets: &[SubnetInfo]) -> Option<&str> {
     let first = subnets.first()?;
     subnets.iter().all(|subnet| subnet.vpc_id == first.vpc_id).then_some(first.vpc_id.as_str())
 }
@@ -26,34 +26,16 @@ pub(crate) fn named<'a>(change: &Change<'_>, argument: &str, subnets: &'a [Subne
     subnets.iter().filter(|subnet| ids.contains(&subnet.id)).collect()
 }
 
-pub(crate) fn judge(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
+pub(super) fn judge(change: &Change<'_>, answers: &Answers, found: &mut Diagnostics) {
     let Some(all) = &answers.subnets else { return };
     let subnets = named(change, "subnet_ids", all);
-    judge_existence(change, "subnet_ids", all, found);
+    judge_existence("Subnets", "subnet_ids", &change.added("subnet_ids"), all.iter().map(|subnet| &subnet.id), found);
     judge_vpc(change, all, found);
     judge_zones(change, "subnet_ids", &subnets, found);
     judge_space(change, &subnets, found);
     judge_families(change, &subnets, found);
     if let Some(tables) = &answers.route_tables {
         judge_routes(change, &subnets, tables, found);
-    }
-}
-
-/// Every subnet that a set newly names must exist.
-pub(crate) fn judge_existence(change: &Change<'_>, argument: &str, subnets: &[SubnetInfo], found: &mut Diagnostics) {
-    let existing: BTreeSet<String> = subnets.iter().map(|subnet| subnet.id.clone()).collect();
-    let added = change.added(argument);
-    let missing: Vec<&String> = added.difference(&existing).collect();
-    if !missing.is_empty() {
-        found.error_at(
-            Path::of(argument),
-            "Subnets do not exist",
-            format!(
-                "There is no {} in this account and region. Correct {argument}, or the provider's region and \
-                 credentials.",
-                listed(missing)
-            ),
-        );
     }
 }
 

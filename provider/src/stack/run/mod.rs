@@ -5,23 +5,23 @@
 
 mod cluster;
 mod create;
+mod listeners;
+mod records;
 mod security;
+mod tags;
 mod targets;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::effect::Output;
-use super::ownership::{Owner, PROVISIONING, RecordNames, Service};
+use super::ownership::{Owner, RecordNames};
 use super::plan::Purpose;
 use super::step::{Change, Step};
 use super::wait::Limits;
-use super::{Action, Listener, Node, NodeId, Observed, Record, Ref, Rule};
-use crate::aws::{
-    ActionInfo, AliasRecord, Aws, AwsError, ErrorClass, ListenerSettings, LoadBalancerKey, LoadBalancerState,
-    MUTUAL_AUTHENTICATION_OFF, RecordChange, RecordInfo, SecurityGroupKey, Tags, TargetHealth,
-};
+use super::{Node, NodeId, Observed, Ref, Rule};
+use crate::aws::{Aws, AwsError, ErrorClass, LoadBalancerKey, LoadBalancerState, Tags, TargetHealth};
 
 /// For how long AWS may not know an object that it has just created.
 const CONSISTENCY: Duration = Duration::from_secs(120);
@@ -312,24 +312,6 @@ impl Run<'_> {
         }
     }
 
-    /// Whether ACM has issued every certificate that the step uses, so that a refusal must pass.
-    async fn certificates_issued(&self) -> bool {
-        let arns: Vec<&String> = match &self.step.change {
-            Change::CreateListener(listener) | Change::ModifyListener(listener) => {
-                listener.certificate_arn.iter().collect()
-            }
-            Change::AddCertificates(arns) => arns.iter().collect(),
-            _ => Vec::new(),
-        };
-        for arn in arns {
-            let found = self.aws().certificate(arn).await;
-            if !matches!(found, Ok(Some(certificate)) if certificate.status == "ISSUED") {
-                return false;
-            }
-        }
-        true
-    }
-
     /// Adds to a refusal what AWS leaves out.
     async fn explain(&self, error: AwsError) -> StepError {
         if matches!(self.step.change, Change::DeleteSecurityGroup) && error.class() == ErrorClass::InUse {
@@ -373,182 +355,4 @@ impl Run<'_> {
             }
         }
     }
-
-    /// A listener's settings with its references resolved.
-    fn settings(&self, listener: &Listener) -> Result<ListenerSettings, StepError> {
-        let action = match &listener.action {
-            Action::Forward(weights) => {
-                let resolved = weights.iter().map(|(group, weight)| Ok((self.resolve(group)?, *weight)));
-                ActionInfo::Forward(resolved.collect::<Result<_, StepError>>()?)
-            }
-            Action::RedirectToHttps(port) => ActionInfo::Redirect {
-                protocol: "HTTPS".to_owned(),
-                port: port.to_string(),
-                status: "HTTP_301".to_owned(),
-            },
-            Action::Other(kind) => ActionInfo::Other(kind.clone()),
-        };
-        // What is not to change is not sent: AWS would want all of it again.
-        let ends = listener.protocol == "HTTPS"
-            && listener.mutual_authentication.is_none()
-            && self.observed.listener(&self.step.node).is_some_and(|there| there.mutual_authentication.is_some());
-        Ok(ListenerSettings {
-            port: listener.port,
-            protocol: listener.protocol.clone(),
-            ssl_policy: listener.ssl_policy.clone(),
-            certificate_arn: listener.certificate_arn.clone(),
-            mutual_authentication: ends.then(|| MUTUAL_AUTHENTICATION_OFF.to_owned()),
-            action,
-        })
-    }
-
-    async fn look_for_certificate(&self, arn: &str) -> Result<(), StepError> {
-        let balancer = self.id_of(&NodeId::LoadBalancer)?;
-        let id = self.id()?;
-        let listeners = self.aws().listeners(balancer).await?;
-        let served = listeners
-            .iter()
-            .any(|listener| listener.arn == id && listener.settings.certificate_arn.as_deref() == Some(arn));
-        if served { Ok(()) } else { Err(StepError::Waiting(format!("{} does not serve {arn} yet", self.step.node))) }
-    }
-
-    async fn change_record(&self, record: &Record) -> Result<(), StepError> {
-        let there = self.aws().record(&record.zone_id, &record.name.to_lowercase(), record.kind).await?;
-        let Some(facts) = &self.observed.load_balancer else {
-            return Err(StepError::Unresolved(record.name.clone()));
-        };
-        let alias = AliasRecord {
-            name: record.name.to_lowercase(),
-            kind: record.kind.to_owned(),
-            target_zone_id: facts.hosted_zone_id.clone(),
-            target: facts.dns_name.to_lowercase(),
-            evaluate_target_health: record.evaluate_target_health,
-        };
-        let change = match (&self.step.change, there) {
-            (Change::CreateRecord(_), Some(RecordInfo::Alias(there))) if there == alias => return Ok(()),
-            (Change::CreateRecord(_), Some(_)) | (_, Some(RecordInfo::Routed)) => {
-                let what = format!("{} record {}", alias.kind, alias.name);
-                return Err(StepError::Taken { what, id: record.zone_id.clone() });
-            }
-            (Change::CreateRecord(_), None) => RecordChange::Create(alias.clone()),
-            _ => RecordChange::Upsert(alias.clone()),
-        };
-        match self.aws().change_records(&record.zone_id, &[change]).await {
-            Err(error) if may_be_done(&error) => {
-                let there = self.aws().record(&record.zone_id, &alias.name, record.kind).await?;
-                if there == Some(RecordInfo::Alias(alias)) { Ok(()) } else { Err(error.into()) }
-            }
-            other => Ok(other?),
-        }
-    }
-
-    /// Deletes a record that leads to this load balancer, whether that is still there or not. What has changed hands
-    /// since it was planned stays.
-    async fn delete_record(&self, record: &Record) -> Result<(), StepError> {
-        let there = self.aws().record(&record.zone_id, &record.name.to_lowercase(), record.kind).await?;
-        let facts = self.observed.load_balancer.as_ref();
-        let Some(RecordInfo::Alias(alias)) = there else { return Ok(()) };
-        let target = alias.target.strip_prefix("dualstack.").unwrap_or(&alias.target);
-        if facts.is_some_and(|facts| facts.dns_name.to_lowercase() != target) {
-            return Ok(());
-        }
-        match self.aws().change_records(&record.zone_id, &[RecordChange::Delete(alias)]).await {
-            Err(error) if may_be_done(&error) => {
-                let there = self.aws().record(&record.zone_id, &record.name.to_lowercase(), record.kind).await?;
-                if there.is_none() { Ok(()) } else { Err(error.into()) }
-            }
-            other => Ok(other?),
-        }
-    }
-
-    async fn tag(&self, nodes: &BTreeSet<NodeId>, tags: &Tags) -> Result<(), StepError> {
-        let ids = self.ids_of(nodes)?;
-        match Service::of(&self.step.node) {
-            Service::Compute => {
-                let all = self.with_rules(ids).await?;
-                if !all.is_empty() {
-                    self.aws().add_ec2_tags(&all, tags).await?;
-                }
-            }
-            Service::Caching => {
-                for arn in ids {
-                    self.aws().add_cache_tags(&arn, tags).await?;
-                }
-            }
-            Service::Balancing => self.aws().add_tags(&ids, tags).await?,
-        }
-        Ok(())
-    }
-
-    async fn untag(&self, nodes: &BTreeSet<NodeId>, tags: &Tags) -> Result<(), StepError> {
-        let ids = self.ids_of(nodes)?;
-        match Service::of(&self.step.node) {
-            Service::Compute => {
-                let all = self.with_rules(ids).await?;
-                if !all.is_empty() {
-                    // A rule may have another value than its group, which is not known here.
-                    let whatever = tags.keys().map(|key| (key.clone(), None)).collect();
-                    self.aws().remove_ec2_tags(&all, &whatever).await?;
-                }
-            }
-            Service::Caching => {
-                for arn in ids {
-                    self.aws().remove_cache_tags(&arn, &tags.keys().cloned().collect()).await?;
-                }
-            }
-            Service::Balancing => self.aws().remove_tags(&ids, &tags.keys().cloned().collect()).await?,
-        }
-        Ok(())
-    }
-
-    fn ids_of(&self, nodes: &BTreeSet<NodeId>) -> Result<BTreeSet<String>, StepError> {
-        nodes.iter().map(|node| Ok(self.id_of(node)?.to_owned())).collect()
-    }
-
-    /// Removes the marker. The load balancer's goes last: as long as it is there, everything of this create is
-    /// known to be unfinished.
-    async fn finish(&self, nodes: &BTreeSet<NodeId>) -> Result<(), StepError> {
-        let of = |service: Service| -> BTreeSet<NodeId> {
-            nodes.iter().filter(|node| Service::of(node) == service).cloned().collect()
-        };
-        let (rest, compute) = (self.ids_of(&of(Service::Balancing))?, self.ids_of(&of(Service::Compute))?);
-        self.refuse_taken_over(nodes, &rest, &compute).await?;
-        let marker = BTreeSet::from([PROVISIONING.to_owned()]);
-        for arn in self.ids_of(&of(Service::Caching))? {
-            self.aws().remove_cache_tags(&arn, &marker).await?;
-        }
-        if !compute.is_empty() {
-            // Only this create's own: another may have begun to take over meanwhile.
-            let own = self.context.owner.marker().into_iter().map(|(key, value)| (key, Some(value))).collect();
-            self.aws().remove_ec2_tags(&compute, &own).await?;
-        }
-        Ok(self.aws().remove_tags(&rest, &marker).await?)
-    }
-
-    /// A take-over begins with the security groups and ends with the load balancer. It takes one of this apply's own
-    /// making from it before anything else; where another create made them, the rest may be that one's as well, because
-    /// AWS answers with what is there.
-    async fn refuse_taken_over(
-        &self,
-        nodes: &BTreeSet<NodeId>,
-        rest: &BTreeSet<String>,
-        compute: &BTreeSet<String>,
-    ) -> Result<(), StepError> {
-        let of_stack: Vec<&NodeId> = nodes.iter().filter(|id| matches!(id, NodeId::SecurityGroup(_))).collect();
-        let decides = !of_stack.is_empty() && of_stack.into_iter().all(|id| self.fresh.contains(id));
-        let groups = compute.iter().filter(|id| id.starts_with("sg-")).cloned().collect();
-        let groups = self.aws().security_groups(&SecurityGroupKey::Ids(groups)).await?;
-        let rest = if decides { BTreeMap::new() } else { self.aws().tags(rest).await? };
-        let mut all = groups.into_iter().map(|group| (group.id, group.tags)).chain(rest);
-        match all.find(|(_, tags)| !self.context.owner.owns(tags)) {
-            Some((id, _)) => Err(StepError::TakenOver(id)),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Whether a change of a record may have been made for all that it failed: no answer came, or none came to the SDK's
-/// first try, and the second found it made.
-fn may_be_done(error: &AwsError) -> bool {
-    error.class() == ErrorClass::NoAnswer || error.code == "InvalidChangeBatch"
 }

@@ -1,6 +1,4 @@
-//! Judges where the load balancer and its targets are: its subnets, and the instances.
-
-use std::collections::BTreeSet;
+//! Judges the instances: whether they run, and whether they are where the load balancer is.
 
 use tfplugin::diagnostics::Diagnostics;
 use tfplugin::path::Path;
@@ -8,32 +6,18 @@ use tfplugin::path::Path;
 use super::look_ups::Hosts;
 use crate::aws::InstanceInfo;
 use crate::resource::preflight::change::Change;
+use crate::resource::preflight::judge_existence;
 use crate::resource::preflight::look_ups::Answers;
-use crate::resource::preflight::{listed, network};
 
 pub(super) fn judge(change: &Change<'_>, answers: &Answers, hosts: &Hosts, found: &mut Diagnostics) {
-    network::judge(change, answers, found);
-    if let Some(instances) = &hosts.instances {
-        judge_instances(change, instances, found);
-        judge_places(change, answers, instances, found);
-    }
+    let Some(instances) = &hosts.instances else { return };
+    judge_instances(change, instances, found);
+    judge_places(change, answers, instances, found);
 }
 
 fn judge_instances(change: &Change<'_>, instances: &[InstanceInfo], found: &mut Diagnostics) {
     let added = change.added("instance_ids");
-    let existing: BTreeSet<String> = instances.iter().map(|instance| instance.id.clone()).collect();
-    let missing: Vec<&String> = added.difference(&existing).collect();
-    if !missing.is_empty() {
-        found.error_at(
-            Path::of("instance_ids"),
-            "Instances do not exist",
-            format!(
-                "There is no {} in this account and region. Correct instance_ids, or the provider's region and \
-                 credentials.",
-                listed(missing)
-            ),
-        );
-    }
+    judge_existence("Instances", "instance_ids", &added, instances.iter().map(|instance| &instance.id), found);
     for InstanceInfo { id, state, .. } in instances.iter().filter(|instance| added.contains(&instance.id)) {
         match state.as_str() {
             "running" => {}

@@ -1,0 +1,167 @@
+//! What a create or a change that was cut off has left, and who goes on with it.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value as Json, json};
+
+use super::core::Core;
+use super::{
+    STACK, built, change, configuration, difference, full, http, inhabited, let_in, picture, refused, settle, two,
+};
+use crate::aws::fake::{Call, FakeAws, Fault};
+
+/// Dies at the n-th call of a create of this configuration, and forgets it as core does.
+async fn killed(aws: &FakeAws, config: &Json, call: usize) {
+    fastrand::seed(1);
+    aws.fail_at(aws.calls().len() + call, Fault::Crash { after_effect: true });
+    let applied = Core::new(aws.clone()).apply(Some(&configuration(config))).await;
+    assert!(applied.crashed, "{applied:?}");
+    aws.clear_faults();
+}
+
+/// How many calls a create makes before its last one.
+async fn calls_of(config: &Json) -> usize {
+    let aws = inhabited().await.fork();
+    fastrand::seed(1);
+    Core::new(aws.clone()).apply(Some(&configuration(config))).await.succeeded();
+    aws.calls().len() - 1
+}
+
+/// The resource ids in the tags of a stack's objects, its rules included.
+fn resource_ids(aws: &FakeAws) -> BTreeSet<String> {
+    let state = aws.state();
+    let rules = state.security_groups.values().flat_map(|group| group.rules.values()).map(|(_, tags)| tags);
+    (state.load_balancers.values().map(|object| &object.tags))
+        .chain(state.target_groups.values().map(|object| &object.tags))
+        .chain(state.listeners.values().map(|object| &object.tags))
+        .chain(state.security_groups.values().map(|object| &object.tags))
+        .chain(rules)
+        .filter(|tags| tags.get("codestream:stack").is_some_and(|stack| stack == STACK))
+        .filter_map(|tags| tags.get("codestream:resource-id").cloned())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_create_left_belongs_to_the_next_one() {
+    let calls = calls_of(&full()).await;
+    let wanted = picture(&built(&full()).await);
+    for (call, checked) in (0..calls).step_by(3).flat_map(|call| [(call, false), (call, true)]) {
+        let (mut core, _) = two(&inhabited().await, checked);
+        killed(&core.aws, &full(), call).await;
+        core.apply(Some(&configuration(&full()))).await.succeeded();
+        settle().await;
+        assert_eq!(difference(&wanted, &picture(&core)), "", "killed at call {call}");
+        assert_eq!(resource_ids(&core.aws), BTreeSet::from([core.resource_id()]), "killed at call {call}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_create_is_finished_with_another_configuration() {
+    let calls = calls_of(&full()).await;
+    let wanted = picture(&built(&http()).await);
+    for call in (0..calls).step_by(5) {
+        let mut core = Core::new(inhabited().await);
+        killed(&core.aws, &full(), call).await;
+        core.apply(Some(&configuration(&http()))).await.succeeded();
+        settle().await;
+        assert_eq!(difference(&wanted, &picture(&core)), "", "killed at call {call}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_record_of_a_killed_create_goes_when_the_next_one_wants_another_or_none() {
+    let named = |name: &str| change(http(), &json!({"dns_record": {"zone_id": "Z1", "name": name}}));
+    let config = named("one.example.com");
+    let counted = inhabited().await.fork();
+    fastrand::seed(1);
+    Core::new(counted.clone()).apply(Some(&configuration(&config))).await.succeeded();
+    let create = "route53:ChangeResourceRecordSets";
+    let call = counted.calls().iter().position(|call| call.operation == create).unwrap();
+    for next in [http(), named("two.example.com")] {
+        let wanted = picture(&built(&next).await);
+        let mut core = Core::new(inhabited().await);
+        killed(&core.aws, &config, call).await;
+        // The second dies as well, once it has taken over what there is.
+        let tagged = core.aws.fork();
+        fastrand::seed(1);
+        Core::new(tagged.clone()).apply(Some(&configuration(&next))).await.succeeded();
+        let taken = tagged.calls().iter().position(|call| call.operation == "elasticloadbalancing:AddTags").unwrap();
+        killed(&core.aws, &next, taken).await;
+        core.apply(Some(&configuration(&next))).await.succeeded();
+        settle().await;
+        assert_eq!(difference(&wanted, &picture(&core)), "");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_change_in_a_killed_creates_load_balancer_is_not_passed_over() {
+    let aws = inhabited().await;
+    killed(&aws, &http(), calls_of(&http()).await - 1).await;
+    let mut core = Core::new(aws);
+    let applied = core.apply(Some(&configuration(&change(http(), &json!({"scheme": "internal"}))))).await;
+    // Either it is replaced, or refused by name; never kept as if it were what is wanted.
+    assert_eq!(applied.complaints, Vec::<String>::new());
+    let schemes: BTreeSet<String> = {
+        let state = core.aws.state();
+        let ours = state.load_balancers.values().filter(|found| found.info.name == STACK);
+        ours.map(|found| found.info.scheme.clone()).collect()
+    };
+    assert!(!applied.errors().is_empty() || schemes == BTreeSet::from(["internal".to_owned()]), "{schemes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_never_got_to_the_load_balancer_can_be_destroyed() {
+    let aws = inhabited().await;
+    let before = aws.snapshot();
+    let create = "elasticloadbalancing:CreateLoadBalancer";
+    let counted = aws.fork();
+    Core::new(counted.clone()).apply(Some(&configuration(&full()))).await.succeeded();
+    let call = counted.calls().iter().position(|call| call.operation == create).unwrap();
+    let mut core = Core::new(aws.fork());
+    core.aws.fail_at(call, Fault::Error("TooManyLoadBalancers"));
+    let applied = core.apply(Some(&configuration(&full()))).await;
+    assert!(refused(&applied, "TooManyLoadBalancers"), "{:?}", applied.errors());
+    assert_eq!(core.forgotten(STACK), Vec::<String>::new());
+    core.check_plans();
+    core.apply(None).await.succeeded();
+    settle().await;
+    assert_eq!(core.aws.snapshot(), before);
+    let calls = core.aws.calls();
+    let by_name = |call: &&Call| call.operation.ends_with(":DescribeListeners") && call.detail == STACK;
+    assert_eq!(calls.iter().find(by_name), None, "a name is no ARN");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_a_killed_update_left_goes_when_the_change_is_taken_back() {
+    let base = built(&http()).await;
+    let whole = picture(&base);
+    let moved = configuration(&change(http(), &json!({"api": {"target_port": 8080, "deregistration_delay": 5}})));
+    let counted = &mut base.fork();
+    counted.apply(Some(&moved)).await.succeeded();
+    let created = counted.aws.calls().iter().position(|call| call.operation.ends_with(":CreateTargetGroup")).unwrap();
+    let mut core = base.fork();
+    core.aws.fail_at(created, Fault::Crash { after_effect: true });
+    assert!(core.apply(Some(&moved)).await.crashed);
+    core.aws.clear_faults();
+    core.apply(Some(&configuration(&http()))).await.succeeded();
+    settle().await;
+    assert_eq!(picture(&core), whole);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_a_killed_update_made_in_another_group_go_when_the_change_is_taken_back() {
+    let base = built(&let_in("sg-others")).await;
+    let whole = picture(&base);
+    let (here, there) = (configuration(&let_in("sg-others")), configuration(&let_in("sg-hosts")));
+    let counted = &mut base.fork();
+    counted.apply(Some(&there)).await.succeeded();
+    let authorize = "ec2:AuthorizeSecurityGroupIngress";
+    let authorized = counted.aws.calls().iter().position(|call| call.operation == authorize).unwrap();
+    let mut core = base.fork();
+    core.aws.fail_at(authorized, Fault::Crash { after_effect: true });
+    assert!(core.apply(Some(&there)).await.crashed);
+    core.aws.clear_faults();
+    core.apply(Some(&here)).await.succeeded();
+    settle().await;
+    assert_eq!(picture(&core), whole);
+}

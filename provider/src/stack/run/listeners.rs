@@ -1,0 +1,64 @@
+//! Listeners: what AWS is told of one, and the certificates that it serves.
+
+use super::{Run, StepError};
+use crate::aws::{ActionInfo, ListenerSettings, MUTUAL_AUTHENTICATION_OFF};
+use crate::stack::step::Change;
+use crate::stack::{Action, Listener, NodeId};
+
+impl Run<'_> {
+    /// A listener's settings with its references resolved.
+    pub(super) fn settings(&self, listener: &Listener) -> Result<ListenerSettings, StepError> {
+        let action = match &listener.action {
+            Action::Forward(weights) => {
+                let resolved = weights.iter().map(|(group, weight)| Ok((self.resolve(group)?, *weight)));
+                ActionInfo::Forward(resolved.collect::<Result<_, StepError>>()?)
+            }
+            Action::RedirectToHttps(port) => ActionInfo::Redirect {
+                protocol: "HTTPS".to_owned(),
+                port: port.to_string(),
+                status: "HTTP_301".to_owned(),
+            },
+            Action::Other(kind) => ActionInfo::Other(kind.clone()),
+        };
+        // What is not to change is not sent: AWS would want all of it again.
+        let ends = listener.protocol == "HTTPS"
+            && listener.mutual_authentication.is_none()
+            && self.observed.listener(&self.step.node).is_some_and(|there| there.mutual_authentication.is_some());
+        Ok(ListenerSettings {
+            port: listener.port,
+            protocol: listener.protocol.clone(),
+            ssl_policy: listener.ssl_policy.clone(),
+            certificate_arn: listener.certificate_arn.clone(),
+            mutual_authentication: ends.then(|| MUTUAL_AUTHENTICATION_OFF.to_owned()),
+            action,
+        })
+    }
+
+    pub(super) async fn look_for_certificate(&self, arn: &str) -> Result<(), StepError> {
+        let balancer = self.id_of(&NodeId::LoadBalancer)?;
+        let id = self.id()?;
+        let listeners = self.aws().listeners(balancer).await?;
+        let served = listeners
+            .iter()
+            .any(|listener| listener.arn == id && listener.settings.certificate_arn.as_deref() == Some(arn));
+        if served { Ok(()) } else { Err(StepError::Waiting(format!("{} does not serve {arn} yet", self.step.node))) }
+    }
+
+    /// Whether ACM has issued every certificate that the step uses, so that a refusal must pass.
+    pub(super) async fn certificates_issued(&self) -> bool {
+        let arns: Vec<&String> = match &self.step.change {
+            Change::CreateListener(listener) | Change::ModifyListener(listener) => {
+                listener.certificate_arn.iter().collect()
+            }
+            Change::AddCertificates(arns) => arns.iter().collect(),
+            _ => Vec::new(),
+        };
+        for arn in arns {
+            let found = self.aws().certificate(arn).await;
+            if !matches!(found, Ok(Some(certificate)) if certificate.status == "ISSUED") {
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,95 @@
+//! Tags: those of the user, and the marker of a create that is not finished.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Run, StepError};
+use crate::aws::{SecurityGroupKey, Tags};
+use crate::stack::NodeId;
+use crate::stack::ownership::{PROVISIONING, Service};
+
+impl Run<'_> {
+    pub(super) async fn tag(&self, nodes: &BTreeSet<NodeId>, tags: &Tags) -> Result<(), StepError> {
+        let ids = self.ids_of(nodes)?;
+        match Service::of(&self.step.node) {
+            Service::Compute => {
+                let all = self.with_rules(ids).await?;
+                if !all.is_empty() {
+                    self.aws().add_ec2_tags(&all, tags).await?;
+                }
+            }
+            Service::Caching => {
+                for arn in ids {
+                    self.aws().add_cache_tags(&arn, tags).await?;
+                }
+            }
+            Service::Balancing => self.aws().add_tags(&ids, tags).await?,
+        }
+        Ok(())
+    }
+
+    pub(super) async fn untag(&self, nodes: &BTreeSet<NodeId>, tags: &Tags) -> Result<(), StepError> {
+        let ids = self.ids_of(nodes)?;
+        match Service::of(&self.step.node) {
+            Service::Compute => {
+                let all = self.with_rules(ids).await?;
+                if !all.is_empty() {
+                    // A rule may have another value than its group, which is not known here.
+                    let whatever = tags.keys().map(|key| (key.clone(), None)).collect();
+                    self.aws().remove_ec2_tags(&all, &whatever).await?;
+                }
+            }
+            Service::Caching => {
+                for arn in ids {
+                    self.aws().remove_cache_tags(&arn, &tags.keys().cloned().collect()).await?;
+                }
+            }
+            Service::Balancing => self.aws().remove_tags(&ids, &tags.keys().cloned().collect()).await?,
+        }
+        Ok(())
+    }
+
+    /// Removes the marker. The load balancer's goes last: as long as it is there, everything of this create is
+    /// known to be unfinished.
+    pub(super) async fn finish(&self, nodes: &BTreeSet<NodeId>) -> Result<(), StepError> {
+        let of = |service: Service| -> BTreeSet<NodeId> {
+            nodes.iter().filter(|node| Service::of(node) == service).cloned().collect()
+        };
+        let (rest, compute) = (self.ids_of(&of(Service::Balancing))?, self.ids_of(&of(Service::Compute))?);
+        self.refuse_taken_over(nodes, &rest, &compute).await?;
+        let marker = BTreeSet::from([PROVISIONING.to_owned()]);
+        for arn in self.ids_of(&of(Service::Caching))? {
+            self.aws().remove_cache_tags(&arn, &marker).await?;
+        }
+        if !compute.is_empty() {
+            // Only this create's own: another may have begun to take over meanwhile.
+            let own = self.context.owner.marker().into_iter().map(|(key, value)| (key, Some(value))).collect();
+            self.aws().remove_ec2_tags(&compute, &own).await?;
+        }
+        Ok(self.aws().remove_tags(&rest, &marker).await?)
+    }
+
+    /// A take-over begins with the security groups and ends with the load balancer. It takes one of this apply's own
+    /// making from it before anything else; where another create made them, the rest may be that one's as well, because
+    /// AWS answers with what is there.
+    async fn refuse_taken_over(
+        &self,
+        nodes: &BTreeSet<NodeId>,
+        rest: &BTreeSet<String>,
+        compute: &BTreeSet<String>,
+    ) -> Result<(), StepError> {
+        let of_stack: Vec<&NodeId> = nodes.iter().filter(|id| matches!(id, NodeId::SecurityGroup(_))).collect();
+        let decides = !of_stack.is_empty() && of_stack.into_iter().all(|id| self.fresh.contains(id));
+        let groups = compute.iter().filter(|id| id.starts_with("sg-")).cloned().collect();
+        let groups = self.aws().security_groups(&SecurityGroupKey::Ids(groups)).await?;
+        let rest = if decides { BTreeMap::new() } else { self.aws().tags(rest).await? };
+        let mut all = groups.into_iter().map(|group| (group.id, group.tags)).chain(rest);
+        match all.find(|(_, tags)| !self.context.owner.owns(tags)) {
+            Some((id, _)) => Err(StepError::TakenOver(id)),
+            None => Ok(()),
+        }
+    }
+
+    fn ids_of(&self, nodes: &BTreeSet<NodeId>) -> Result<BTreeSet<String>, StepError> {
+        nodes.iter().map(|node| Ok(self.id_of(node)?.to_owned())).collect()
+    }
+}
