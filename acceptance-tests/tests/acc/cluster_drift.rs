@@ -51,6 +51,10 @@ fn draw_caches(by: &Hands<'_>, lines: &mut BTreeSet<String>) {
         for field in ["CacheNodeType", "AutomaticFailover", "MemberClusters", "TransitEncryptionEnabled"] {
             lines.insert(format!("cache: {field} {}", group[field]));
         }
+        // One that was created encrypted takes nothing else, and AWS need not say so.
+        if group["TransitEncryptionMode"] == "preferred" {
+            lines.insert("cache: takes cleartext, too".to_owned());
+        }
         let member = by.cache("describe_cache_clusters", json!({ "CacheClusterId": group["MemberClusters"][0] }));
         let member = &member["CacheClusters"][0];
         for field in ["EngineVersion", "CacheSubnetGroupName", "SecurityGroups"] {
@@ -83,6 +87,11 @@ fn change_cache(by: &Hands<'_>, mut params: Value) {
     params["ReplicationGroupId"] = groups["ReplicationGroups"][0]["ReplicationGroupId"].clone();
     params["ApplyImmediately"] = json!(true);
     by.cache("modify_replication_group", params);
+}
+
+/// What sets a mode of encryption in transit.
+fn encryption(mode: &str) -> Value {
+    json!({ "TransitEncryptionEnabled": true, "TransitEncryptionMode": mode })
 }
 
 /// Gives an object of EC2's another value of a tag.
@@ -126,6 +135,13 @@ fn of_the_cache() -> Vec<Mutation> {
             change_cache(by, json!({ "CacheNodeType": "cache.m5.large" }));
         }),
         mutation("another version", "cache.engine_version", |by| change_cache(by, json!({ "EngineVersion": "6.2" }))),
+        mutation("cleartext as well", "topology.cache.transit_encryption", |by| {
+            change_cache(by, encryption("preferred"));
+        }),
+        mutation("cleartext alone", "cache.transit_encryption", |by| {
+            change_cache(by, encryption("preferred"));
+            change_cache(by, json!({ "TransitEncryptionEnabled": false }));
+        }),
         mutation("another security group", "topology.security_group_rules", |by| {
             change_cache(by, json!({ "SecurityGroupIds": [by.0.seed().instance_security_group_id] }));
         }),

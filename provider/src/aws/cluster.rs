@@ -73,7 +73,7 @@ pub(crate) struct ReplicationGroupInfo {
     /// What can be changed about it.
     pub settings: CacheSettings,
     /// Whether it speaks TLS.
-    pub transit_encryption: bool,
+    pub transit_encryption: TransitEncryption,
     /// Whether it encrypts what it stores.
     pub at_rest_encryption: bool,
     /// The host and port of its primary, once it has one.
@@ -82,6 +82,38 @@ pub(crate) struct ReplicationGroupInfo {
     pub subnet_group: Option<String>,
     /// Its security groups; none where AWS does not tell.
     pub security_groups: BTreeSet<String>,
+}
+
+/// Which connections a replication group takes. AWS changes it by one step at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransitEncryption {
+    /// Those in cleartext.
+    Disabled,
+    /// Both kinds.
+    Preferred,
+    /// Encrypted ones.
+    Required,
+}
+
+impl TransitEncryption {
+    /// That of a replication group that was created with encryption in transit, or without.
+    pub fn created(encrypted: bool) -> Self {
+        if encrypted { Self::Required } else { Self::Disabled }
+    }
+
+    /// Whether TLS is spoken.
+    pub fn is_on(self) -> bool {
+        self != Self::Disabled
+    }
+
+    /// As AWS calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Preferred => "preferred",
+            Self::Required => "required",
+        }
+    }
 }
 
 /// What can be changed about a replication group.

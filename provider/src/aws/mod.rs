@@ -24,6 +24,7 @@ pub(crate) use balancing::{
 };
 pub(crate) use cluster::{
     CacheSettings, CacheSubnetGroupInfo, LaunchedInfo, NewInstance, NewReplicationGroup, ReplicationGroupInfo,
+    TransitEncryption,
 };
 pub(crate) use error::{AwsError, ErrorClass};
 pub(crate) use network::{
@@ -241,6 +242,8 @@ pub(crate) trait Aws: Send + Sync {
     async fn create_replication_group(&self, new: &NewReplicationGroup, auth_token: Option<&str>) -> Result<String>;
     /// `elasticache:ModifyReplicationGroup`: all of its settings but the number of its replicas, at once.
     async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()>;
+    /// `elasticache:ModifyReplicationGroup`: which connections it takes.
+    async fn set_transit_encryption(&self, id: &str, wanted: TransitEncryption) -> Result<()>;
     /// `elasticache:ModifyReplicationGroup`: its security groups.
     async fn set_cache_security_groups(&self, id: &str, groups: &BTreeSet<String>) -> Result<()>;
     /// `elasticache:IncreaseReplicaCount`, or `...Decrease...` when there are more than `count`.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::{Cache as Redis, Config};
 use super::user_data::CACHE_HOST;
-use crate::aws::{ActionInfo, Attributes, CacheSettings, Direction, ListenerInfo, Tags};
+use crate::aws::{ActionInfo, Attributes, CacheSettings, Direction, ListenerInfo, Tags, TransitEncryption};
 use crate::resource::LOAD_BALANCER;
 use crate::resource::config::{OnUnhealthy, group_attributes, normalised};
 use crate::resource::names::{self, HASH_LENGTH, group_prefix, security_group_name};
@@ -239,7 +239,7 @@ fn cache(config: &Config) -> Option<(CacheSubnetGroup, Cache)> {
             replica_count: *replica_count,
             automatic_failover: *automatic_failover,
         },
-        transit_encryption: config.transit_encryption,
+        transit_encryption: TransitEncryption::created(config.transit_encryption),
         at_rest_encryption: *at_rest_encryption,
         auth_token_parameter: config.boot.auth_token_parameter.clone(),
         subnet_group: names.subnet_group.clone(),

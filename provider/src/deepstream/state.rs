@@ -138,7 +138,7 @@ fn put_cache(state: &mut Value, observed: &Observed) {
     }
     cache.put("replica_count", there.settings.replica_count);
     cache.put("automatic_failover", there.settings.automatic_failover);
-    cache.put("transit_encryption", there.transit_encryption);
+    cache.put("transit_encryption", there.transit_encryption.is_on());
     cache.put("at_rest_encryption", there.at_rest_encryption);
     state.put("cache", cache);
     let subnets = observed.subnet_groups().next().map(|(_, group)| &group.subnet_ids);

@@ -155,7 +155,7 @@ pub(crate) fn tags() -> [Attribute; 2] {
 }
 
 /// What a topology consists of. `roles` says which target groups there are, `groups` whether the rules are of
-/// several security groups.
+/// several security groups: a cluster's.
 pub(crate) fn topology(roles: &str, groups: bool) -> Vec<Attribute> {
     let string = |name, text: &str| Attribute::string(name).computed().describe(text);
     let number = |name, text: &str| Attribute::number(name).computed().describe(text);
@@ -185,6 +185,11 @@ pub(crate) fn topology(roles: &str, groups: bool) -> Vec<Attribute> {
         ),
         string("description", "What it is for."),
     ];
+    let cache = vec![string(
+        "transit_encryption",
+        "Which connections it takes: encrypted ones only (`required`), both kinds (`preferred`), or those in cleartext \
+         (`disabled`).",
+    )];
     let hold = if groups {
         security_group_rules.push(string(
             "security_group",
@@ -194,9 +199,17 @@ pub(crate) fn topology(roles: &str, groups: bool) -> Vec<Attribute> {
     } else {
         "The security group rules that hold for the load balancer."
     };
-    vec![
+    let mut topology = vec![
         Attribute::object_list("listeners", listeners).computed().describe("The listeners, by port."),
         Attribute::object_list("target_groups", target_groups).computed().describe("The target groups, by role."),
         Attribute::object_list("security_group_rules", security_group_rules).computed().describe(hold),
-    ]
+    ];
+    if groups {
+        topology.push(
+            Attribute::object("cache", cache)
+                .computed()
+                .describe("The cache, in what no argument tells; null with `cache.endpoint`."),
+        );
+    }
+    topology
 }

@@ -7,6 +7,7 @@ use tfplugin::value::Value;
 
 use super::LOAD_BALANCER;
 use super::config::UNKNOWN;
+use crate::stack::cluster::Cache;
 use crate::stack::ownership::role;
 use crate::stack::{Action, Listener, Node, NodeId, Ref, Rule, TargetGroup, attributes};
 
@@ -21,8 +22,8 @@ fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Value {
     if all.iter().any(Value::is_unknown) { Value::Unknown } else { Value::set(all) }
 }
 
-/// The topology of a graph. The rules are those that hold for the load balancer, or those of every group, by its
-/// name.
+/// The topology of a graph. The rules are those that hold for the load balancer; or those of every group, by its
+/// name, of a cluster, whose cache is told, too.
 pub(crate) fn topology<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> + Clone, every_group: bool) -> Value {
     let listeners: Vec<&Listener> = nodes
         .clone()
@@ -42,11 +43,25 @@ pub(crate) fn topology<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> +
             groups.insert((group.role, &group.name), group_value(group));
         }
     }
-    Value::object([
+    let mut topology = Value::object([
         ("listeners", Value::List(listeners.collect())),
         ("target_groups", Value::List(groups.into_values().collect())),
-        ("security_group_rules", if every_group { every_rule(nodes) } else { rules_value(nodes) }),
-    ])
+    ]);
+    if every_group {
+        let cache = nodes.clone().find_map(|(_, node)| match node {
+            Node::Cache(cache) => Some(cache),
+            _ => None,
+        });
+        topology.put("cache", cache.map_or(Value::Null, cache_value));
+        topology.put("security_group_rules", every_rule(nodes));
+    } else {
+        topology.put("security_group_rules", rules_value(nodes));
+    }
+    topology
+}
+
+fn cache_value(cache: &Cache) -> Value {
+    Value::object([("transit_encryption", Value::from(cache.transit_encryption.as_str()))])
 }
 
 /// A listener. When the listeners differ in their additional certificates, as they never should, each tells its own.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::{NodeId, Ref};
-use crate::aws::{CacheSettings, LaunchedInfo, ReplicationGroupInfo};
+use crate::aws::{CacheSettings, LaunchedInfo, ReplicationGroupInfo, TransitEncryption};
 
 /// How much of a hash the name of an instance or a cache carries.
 const HASH_LENGTH: usize = 8;
@@ -25,7 +25,7 @@ pub(crate) struct Cache {
     pub(crate) id: String,
     pub(crate) description: String,
     pub(crate) settings: CacheSettings,
-    pub(crate) transit_encryption: bool,
+    pub(crate) transit_encryption: TransitEncryption,
     pub(crate) at_rest_encryption: bool,
     /// The SSM parameter with its token. What is there does not tell it.
     pub(crate) auth_token_parameter: Option<String>,

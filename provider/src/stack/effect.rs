@@ -158,6 +158,11 @@ impl Observed {
                     cache.settings = CacheSettings { replica_count, ..settings.clone() };
                 }
             }
+            Change::SetTransitEncryption(wanted) => {
+                if let Some(cache) = self.cache_mut(node) {
+                    cache.transit_encryption = *wanted;
+                }
+            }
             Change::SetCacheSecurityGroups(groups) => {
                 if let Some(cache) = self.cache_mut(node) {
                     cache.security_groups.clone_from(groups);

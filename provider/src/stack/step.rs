@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::cluster::{Cache, CacheSubnetGroup, Instance};
 use super::{Action, Listener, LoadBalancer, NodeId, Record, Ref, Rule, SecurityGroup, TargetGroup};
-use crate::aws::{Attributes, CacheSettings, HealthCheck, Tags};
+use crate::aws::{Attributes, CacheSettings, HealthCheck, Tags, TransitEncryption};
 
 /// A step's place in its plan.
 pub(crate) type StepId = usize;
@@ -54,6 +54,7 @@ pub(crate) enum Change {
     DeleteCacheSubnetGroup,
     CreateCache(Cache),
     SetCache(CacheSettings),
+    SetTransitEncryption(TransitEncryption),
     SetCacheSecurityGroups(BTreeSet<Ref>),
     /// From so many replicas to so many.
     SetReplicas(i64, i64),
@@ -217,6 +218,7 @@ impl fmt::Display for Change {
                 let version = engine_version.as_deref().unwrap_or("its version");
                 write!(f, "set {node_type}, {version}, automatic failover {automatic_failover}")
             }
+            Self::SetTransitEncryption(wanted) => write!(f, "set encryption in transit {}", wanted.as_str()),
             Self::SetReplicas(_, count) => write!(f, "set {count} replicas"),
             Self::WaitCacheAvailable => f.write_str("wait until available"),
             Self::WaitCacheDeleted => f.write_str("wait until it is gone"),

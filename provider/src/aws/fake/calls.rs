@@ -10,7 +10,7 @@ use crate::aws::{
     LaunchedInfo, ListenerInfo, ListenerRuleInfo, ListenerSettings, LoadBalancerInfo, LoadBalancerKey,
     NetworkInterfaceInfo, NewInstance, NewLoadBalancer, NewReplicationGroup, NewSecurityGroup, NewTargetGroup,
     RecordChange, RecordInfo, ReplicationGroupInfo, Result, RouteTableInfo, RuleSettings, SecurityGroupInfo,
-    SecurityGroupKey, SubnetInfo, Tags, TargetGroupInfo, TargetHealth, VpcInfo,
+    SecurityGroupKey, SubnetInfo, Tags, TargetGroupInfo, TargetHealth, TransitEncryption, VpcInfo,
 };
 
 /// Several ids, for the log.
@@ -335,6 +335,9 @@ impl Aws for FakeAws {
     }
     async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()> {
         self.call("elasticache:ModifyReplicationGroup", id, |state| state.modify_replication_group(id, settings)).await
+    }
+    async fn set_transit_encryption(&self, id: &str, wanted: TransitEncryption) -> Result<()> {
+        self.call("elasticache:ModifyReplicationGroup", id, |state| state.set_transit_encryption(id, wanted)).await
     }
     async fn set_cache_security_groups(&self, id: &str, groups: &BTreeSet<String>) -> Result<()> {
         self.call("elasticache:ModifyReplicationGroup", id, |state| state.set_cache_security_groups(id, groups)).await

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{ACCOUNT, Answer, Refusal, State, refuse};
-use crate::aws::{CacheSettings, CacheSubnetGroupInfo, NewReplicationGroup, ReplicationGroupInfo, Tags};
+use crate::aws::{
+    CacheSettings, CacheSubnetGroupInfo, NewReplicationGroup, ReplicationGroupInfo, Tags, TransitEncryption,
+};
 
 /// A replication group.
 #[derive(Clone, Debug)]
@@ -13,6 +15,8 @@ pub(crate) struct Cache {
     pub arn: String,
     /// What it was created with, with its settings as they are now.
     pub new: NewReplicationGroup,
+    /// Which connections it takes now.
+    pub transit_encryption: TransitEncryption,
     /// The token it wants.
     pub auth_token: Option<String>,
     /// Its tags.
@@ -104,7 +108,7 @@ impl State {
                 id: id.clone(),
                 status: cache.status.to_owned(),
                 settings: cache.new.settings.clone(),
-                transit_encryption: cache.new.transit_encryption,
+                transit_encryption: cache.transit_encryption,
                 at_rest_encryption: cache.new.at_rest_encryption,
                 endpoint: (cache.status != "creating").then(|| (format!("master.{id}.cache.amazonaws.com"), 6379)),
                 subnet_group: Some(cache.new.subnet_group.clone()),
@@ -134,6 +138,7 @@ impl State {
         let cache = Cache {
             arn: arn.clone(),
             new: new.clone(),
+            transit_encryption: TransitEncryption::created(new.transit_encryption),
             auth_token: auth_token.map(str::to_owned),
             tags: new.tags.clone(),
             status: "creating",
@@ -157,6 +162,19 @@ impl State {
         let cache = self.changed_cache(id)?;
         let replica_count = cache.new.settings.replica_count;
         cache.new.settings = CacheSettings { replica_count, ..settings.clone() };
+        (cache.status, cache.until) = ("modifying", until);
+        Ok(())
+    }
+
+    /// From one end to the other it goes by way of `preferred` only.
+    pub(super) fn set_transit_encryption(&mut self, id: &str, wanted: TransitEncryption) -> Answer<()> {
+        let until = self.clock + self.cache_changing;
+        let cache = self.changed_cache(id)?;
+        let there = cache.transit_encryption;
+        if there != wanted && ![there, wanted].contains(&TransitEncryption::Preferred) {
+            return refuse("InvalidParameterCombination", "the transit encryption mode must be preferred first");
+        }
+        cache.transit_encryption = wanted;
         (cache.status, cache.until) = ("modifying", until);
         Ok(())
     }
@@ -215,10 +233,10 @@ impl State {
             let groups: Vec<String> = cache.new.security_groups.iter().map(|id| group(id)).collect();
             let new = &cache.new;
             format!(
-                "cache {id}: {} {:?} tls {} at rest {} token {} in {} groups {groups:?} tags {:?}",
+                "cache {id}: {} {:?} tls {:?} at rest {} token {} in {} groups {groups:?} tags {:?}",
                 cache.status,
                 new.settings,
-                new.transit_encryption,
+                cache.transit_encryption,
                 new.at_rest_encryption,
                 cache.auth_token.is_some(),
                 new.subnet_group,

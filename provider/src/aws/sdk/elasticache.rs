@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use aws_sdk_elasticache::Client;
 use aws_sdk_elasticache::types::{
-    AutomaticFailoverStatus, CacheCluster, CacheSubnetGroup, Endpoint, ReplicationGroup, Tag,
+    AutomaticFailoverStatus, CacheCluster, CacheSubnetGroup, Endpoint, ReplicationGroup, Tag, TransitEncryptionMode,
 };
 
 use super::error::{empty_answer, error, found};
 use super::{is_ours, list, set, text};
 use crate::aws::{
     AwsError, CacheSettings, CacheSubnetGroupInfo, NewReplicationGroup, ReplicationGroupInfo, Result, Tags,
+    TransitEncryption,
 };
 
 const CREATE_SUBNET_GROUP: &str = "elasticache:CreateCacheSubnetGroup";
@@ -101,7 +102,7 @@ fn replication_group_info(of: &ReplicationGroup, member: Option<&CacheCluster>) 
             replica_count: i64::try_from(of.member_clusters().len().saturating_sub(1)).unwrap_or_default(),
             automatic_failover: fails_over,
         },
-        transit_encryption: of.transit_encryption_enabled() == Some(true),
+        transit_encryption: transit_encryption(of),
         at_rest_encryption: of.at_rest_encryption_enabled() == Some(true),
         endpoint: endpoint.and_then(host_and_port),
         subnet_group: member.and_then(|member| member.cache_subnet_group_name()).map(str::to_owned),
@@ -109,6 +110,15 @@ fn replication_group_info(of: &ReplicationGroup, member: Option<&CacheCluster>) 
             .into_iter()
             .flat_map(|member| member.security_groups())
             .map(|group| group.security_group_id())),
+    }
+}
+
+/// Where AWS tells no mode, every connection is of the one kind.
+fn transit_encryption(of: &ReplicationGroup) -> TransitEncryption {
+    match (of.transit_encryption_enabled(), of.transit_encryption_mode()) {
+        (Some(true), Some(TransitEncryptionMode::Preferred)) => TransitEncryption::Preferred,
+        (Some(true), _) => TransitEncryption::Required,
+        _ => TransitEncryption::Disabled,
     }
 }
 
@@ -159,6 +169,17 @@ pub(super) async fn modify_replication_group(client: &Client, id: &str, settings
         .multi_az_enabled(settings.automatic_failover)
         .apply_immediately(true);
     request.send().await.map_err(error("elasticache:ModifyReplicationGroup")).map(drop)
+}
+
+pub(super) async fn set_transit_encryption(client: &Client, id: &str, wanted: TransitEncryption) -> Result<()> {
+    let mode = match wanted {
+        TransitEncryption::Disabled => None,
+        TransitEncryption::Preferred => Some(TransitEncryptionMode::Preferred),
+        TransitEncryption::Required => Some(TransitEncryptionMode::Required),
+    };
+    let request = client.modify_replication_group().replication_group_id(id).set_transit_encryption_mode(mode);
+    let answer = request.transit_encryption_enabled(wanted.is_on()).apply_immediately(true).send().await;
+    answer.map_err(error("elasticache:ModifyReplicationGroup")).map(drop)
 }
 
 pub(super) async fn set_security_groups(client: &Client, id: &str, groups: &BTreeSet<String>) -> Result<()> {
@@ -220,6 +241,22 @@ mod tests {
     fn a_version_is_compared_by_what_can_be_asked_for() {
         for (given, expected) in [("7.1.0", "7.1"), ("7.1", "7.1"), ("6.2.6", "6.2")] {
             assert_eq!(minor_version(given), expected);
+        }
+    }
+
+    #[test]
+    fn encryption_in_transit_without_a_mode_is_required() {
+        let preferred = Some(TransitEncryptionMode::Preferred);
+        for (enabled, mode, expected) in [
+            (false, None, TransitEncryption::Disabled),
+            (true, None, TransitEncryption::Required),
+            (true, Some(TransitEncryptionMode::Required), TransitEncryption::Required),
+            (true, preferred.clone(), TransitEncryption::Preferred),
+            (false, preferred, TransitEncryption::Disabled),
+        ] {
+            let group = ReplicationGroup::builder().transit_encryption_enabled(enabled);
+            let group = group.set_transit_encryption_mode(mode).build();
+            assert_eq!(transit_encryption(&group), expected, "{group:?}");
         }
     }
 }

@@ -400,6 +400,10 @@ impl Aws for SdkAws {
         elasticache::modify_replication_group(&self.clients().await?.elasticache, id, settings).await
     }
 
+    async fn set_transit_encryption(&self, id: &str, wanted: TransitEncryption) -> Result<()> {
+        elasticache::set_transit_encryption(&self.clients().await?.elasticache, id, wanted).await
+    }
+
     async fn set_cache_security_groups(&self, id: &str, groups: &BTreeSet<String>) -> Result<()> {
         elasticache::set_security_groups(&self.clients().await?.elasticache, id, groups).await
     }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{STACK, Tested, built, change, configuration, full, picture, settle};
+use super::{STACK, Tested, built, change, configuration, full, picture, settle, small};
 use crate::aws::fake::{
     Cache, CacheSubnetGroup, Launch, Listener, LoadBalancer, SecurityGroup, State, Target, TargetGroup, Verdict,
     cert_arn,
 };
-use crate::aws::{ActionInfo, Aws, Direction, InstanceInfo, Peer, RecordInfo, RuleSettings, Tags};
+use crate::aws::{ActionInfo, Aws, Direction, InstanceInfo, Peer, RecordInfo, RuleSettings, Tags, TransitEncryption};
 use crate::resource::testing::drift::{Mutation, each_shows_and_is_repaired, mutation};
 
 fn ours(tags: &Tags) -> bool {
@@ -157,6 +157,12 @@ fn of_the_cache() -> Vec<Mutation> {
         }),
         mutation("no failover", "cache.automatic_failover", |state| {
             cache(state).new.settings.automatic_failover = false;
+        }),
+        mutation("a cache in cleartext", "cache.transit_encryption", |state| {
+            cache(state).transit_encryption = TransitEncryption::Disabled;
+        }),
+        mutation("a cache that takes cleartext, too", "topology.cache.transit_encryption", |state| {
+            cache(state).transit_encryption = TransitEncryption::Preferred;
         }),
         mutation("a second security group of the cache", "topology.security_group_rules", |state| {
             cache(state).new.security_groups.insert("sg-hosts".to_owned());
@@ -408,6 +414,21 @@ async fn a_cache_that_is_changing_is_no_drift_although_its_tags_are_not_told() {
     let other = configuration(&change(full(), &json!({"tags": {"team": "two"}})));
     core.apply(Some(&other)).await.succeeded();
     assert_eq!(cache(&mut core.aws.state()).tags["team"], "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_in_cleartext_that_somebody_encrypts_goes_back_to_it() {
+    let config = change(small(), &json!({"cache": {"transit_encryption": false}}));
+    let base = built(&config).await;
+    let mutations = [
+        mutation("encrypted", "cache.transit_encryption", |state| {
+            cache(state).transit_encryption = TransitEncryption::Required;
+        }),
+        mutation("half encrypted", "cache.transit_encryption", |state| {
+            cache(state).transit_encryption = TransitEncryption::Preferred;
+        }),
+    ];
+    each_shows_and_is_repaired::<Tested>(&base, &configuration(&config), &mutations).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::{Planner, after};
-use crate::aws::CacheSettings;
+use crate::aws::{CacheSettings, TransitEncryption};
 use crate::stack::cluster::{Cache, Instance};
 use crate::stack::step::{Change, Step, StepId, When};
 use crate::stack::{NodeId, Ref};
@@ -72,10 +72,24 @@ impl<'a> Planner<'a> {
             self.push(id, Change::SetReplicas(before, replicas), BTreeSet::new(), "too many replicas");
             self.wait_for_cache(id);
         }
+        self.encrypt_transit(id, wanted.transit_encryption, there.transit_encryption);
         // Where AWS does not tell the groups, they are taken to be right.
         if !there.security_groups.is_empty() && there.security_groups != wanted.security_groups {
             let change = Change::SetCacheSecurityGroups(wanted.security_groups.clone());
             self.push(id, change, BTreeSet::new(), "other security groups");
+            self.wait_for_cache(id);
+        }
+    }
+
+    /// Only somebody's hand can have changed it: a cache that is wanted otherwise is another one. AWS takes the way by
+    /// `preferred` and no other.
+    fn encrypt_transit(&mut self, id: &NodeId, wanted: TransitEncryption, there: TransitEncryption) {
+        if wanted == there {
+            return;
+        }
+        let between = (there != TransitEncryption::Preferred).then_some(TransitEncryption::Preferred);
+        for step in between.into_iter().chain([wanted]) {
+            self.push(id, Change::SetTransitEncryption(step), BTreeSet::new(), "encryption in transit differs");
             self.wait_for_cache(id);
         }
     }

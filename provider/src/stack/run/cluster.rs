@@ -40,7 +40,7 @@ impl Run<'_> {
             id: cache.id.clone(),
             description: cache.description.clone(),
             settings: cache.settings.clone(),
-            transit_encryption: cache.transit_encryption,
+            transit_encryption: cache.transit_encryption.is_on(),
             at_rest_encryption: cache.at_rest_encryption,
             subnet_group: cache.subnet_group.clone(),
             security_groups: self.ids(&cache.security_groups)?,

@@ -225,6 +225,7 @@ impl Run<'_> {
                 other => return Err(StepError::Unresolved(other.to_string())),
             },
             Change::SetCache(settings) => self.set_cache(settings).await?,
+            Change::SetTransitEncryption(wanted) => aws.set_transit_encryption(self.cache_id()?, *wanted).await?,
             Change::SetCacheSecurityGroups(groups) => {
                 aws.set_cache_security_groups(self.cache_id()?, &self.ids(groups)?).await?;
             }
@@ -285,6 +286,7 @@ impl Run<'_> {
             }
             (
                 Change::SetCache(_)
+                | Change::SetTransitEncryption(_)
                 | Change::SetCacheSecurityGroups(_)
                 | Change::SetReplicas(..)
                 | Change::DeleteCache
