@@ -48,7 +48,7 @@ fn picture(by: &Hands<'_>) -> BTreeSet<String> {
 
 fn draw_caches(by: &Hands<'_>, lines: &mut BTreeSet<String>) {
     for group in list(&by.cache("describe_replication_groups", json!({})), "ReplicationGroups") {
-        for field in ["CacheNodeType", "AutomaticFailover", "MemberClusters", "TransitEncryptionEnabled"] {
+        for field in ["CacheNodeType", "AutomaticFailover", "MultiAZ", "MemberClusters", "TransitEncryptionEnabled"] {
             lines.insert(format!("cache: {field} {}", group[field]));
         }
         // One that was created encrypted takes nothing else, and AWS need not say so.
@@ -135,6 +135,7 @@ fn of_the_cache() -> Vec<Mutation> {
             change_cache(by, json!({ "CacheNodeType": "cache.m5.large" }));
         }),
         mutation("another version", "cache.engine_version", |by| change_cache(by, json!({ "EngineVersion": "6.2" }))),
+        mutation("one zone", "topology.cache.multi_az", |by| change_cache(by, json!({ "MultiAZEnabled": false }))),
         mutation("cleartext as well", "topology.cache.transit_encryption", |by| {
             change_cache(by, encryption("preferred"));
         }),

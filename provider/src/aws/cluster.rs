@@ -127,6 +127,8 @@ pub(crate) struct CacheSettings {
     pub replica_count: i64,
     /// Whether a replica takes over from a primary that fails.
     pub automatic_failover: bool,
+    /// Whether the primary and its replicas are in different availability zones.
+    pub multi_az: bool,
 }
 
 /// A replication group to create, with cluster mode disabled.

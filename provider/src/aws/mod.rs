@@ -240,8 +240,8 @@ pub(crate) trait Aws: Send + Sync {
     /// `elasticache:CreateReplicationGroup`: its ARN. The token is no part of what is to be created because that is
     /// shown.
     async fn create_replication_group(&self, new: &NewReplicationGroup, auth_token: Option<&str>) -> Result<String>;
-    /// `elasticache:ModifyReplicationGroup`: all of its settings but the number of its replicas, at once.
-    async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()>;
+    /// `elasticache:ModifyReplicationGroup`: its settings that differ, but for the number of its replicas, at once.
+    async fn modify_replication_group(&self, id: &str, there: &CacheSettings, wanted: &CacheSettings) -> Result<()>;
     /// `elasticache:ModifyReplicationGroup`: which connections it takes.
     async fn set_transit_encryption(&self, id: &str, wanted: TransitEncryption) -> Result<()>;
     /// `elasticache:ModifyReplicationGroup`: its security groups.

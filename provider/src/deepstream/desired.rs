@@ -238,6 +238,8 @@ fn cache(config: &Config) -> Option<(CacheSubnetGroup, Cache)> {
             engine_version: Some(engine_version.clone()),
             replica_count: *replica_count,
             automatic_failover: *automatic_failover,
+            // A replica in the primary's own zone would go with it.
+            multi_az: *automatic_failover,
         },
         transit_encryption: TransitEncryption::created(config.transit_encryption),
         at_rest_encryption: *at_rest_encryption,

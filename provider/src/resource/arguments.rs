@@ -185,11 +185,16 @@ pub(crate) fn topology(roles: &str, groups: bool) -> Vec<Attribute> {
         ),
         string("description", "What it is for."),
     ];
-    let cache = vec![string(
-        "transit_encryption",
-        "Which connections it takes: encrypted ones only (`required`), both kinds (`preferred`), or those in cleartext \
-         (`disabled`).",
-    )];
+    let cache = vec![
+        string(
+            "transit_encryption",
+            "Which connections it takes: encrypted ones only (`required`), both kinds (`preferred`), or those in \
+             cleartext (`disabled`).",
+        ),
+        Attribute::bool("multi_az").computed().describe(
+            "Whether its nodes are in different availability zones. So they are with `cache.automatic_failover`.",
+        ),
+    ];
     let hold = if groups {
         security_group_rules.push(string(
             "security_group",

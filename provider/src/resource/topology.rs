@@ -61,7 +61,10 @@ pub(crate) fn topology<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> +
 }
 
 fn cache_value(cache: &Cache) -> Value {
-    Value::object([("transit_encryption", Value::from(cache.transit_encryption.as_str()))])
+    Value::object([
+        ("transit_encryption", Value::from(cache.transit_encryption.as_str())),
+        ("multi_az", Value::from(cache.settings.multi_az)),
+    ])
 }
 
 /// A listener. When the listeners differ in their additional certificates, as they never should, each tells its own.

@@ -333,8 +333,8 @@ impl Aws for FakeAws {
         })
         .await
     }
-    async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()> {
-        self.call("elasticache:ModifyReplicationGroup", id, |state| state.modify_replication_group(id, settings)).await
+    async fn modify_replication_group(&self, id: &str, _there: &CacheSettings, wanted: &CacheSettings) -> Result<()> {
+        self.call("elasticache:ModifyReplicationGroup", id, |state| state.modify_replication_group(id, wanted)).await
     }
     async fn set_transit_encryption(&self, id: &str, wanted: TransitEncryption) -> Result<()> {
         self.call("elasticache:ModifyReplicationGroup", id, |state| state.set_transit_encryption(id, wanted)).await

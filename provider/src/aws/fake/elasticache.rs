@@ -266,6 +266,7 @@ mod tests {
                 engine_version: Some("7.1".to_owned()),
                 replica_count: 0,
                 automatic_failover: false,
+                multi_az: false,
             },
             transit_encryption: false,
             at_rest_encryption: true,

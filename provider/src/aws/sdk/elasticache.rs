@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use aws_sdk_elasticache::Client;
 use aws_sdk_elasticache::types::{
-    AutomaticFailoverStatus, CacheCluster, CacheSubnetGroup, Endpoint, ReplicationGroup, Tag, TransitEncryptionMode,
+    AutomaticFailoverStatus, CacheCluster, CacheSubnetGroup, Endpoint, MultiAzStatus, ReplicationGroup, Tag,
+    TransitEncryptionMode,
 };
 
 use super::error::{empty_answer, error, found};
@@ -101,6 +102,7 @@ fn replication_group_info(of: &ReplicationGroup, member: Option<&CacheCluster>) 
             engine_version: member.and_then(|member| member.engine_version()).map(minor_version),
             replica_count: i64::try_from(of.member_clusters().len().saturating_sub(1)).unwrap_or_default(),
             automatic_failover: fails_over,
+            multi_az: of.multi_az() == Some(&MultiAzStatus::Enabled),
         },
         transit_encryption: transit_encryption(of),
         at_rest_encryption: of.at_rest_encryption_enabled() == Some(true),
@@ -141,7 +143,7 @@ pub(super) async fn create_replication_group(
         .num_node_groups(1)
         .replicas_per_node_group(count(new.settings.replica_count))
         .automatic_failover_enabled(new.settings.automatic_failover)
-        .multi_az_enabled(new.settings.automatic_failover)
+        .multi_az_enabled(new.settings.multi_az)
         .transit_encryption_enabled(new.transit_encryption)
         .at_rest_encryption_enabled(new.at_rest_encryption)
         .cache_subnet_group_name(&new.subnet_group)
@@ -159,16 +161,27 @@ fn count(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-pub(super) async fn modify_replication_group(client: &Client, id: &str, settings: &CacheSettings) -> Result<()> {
+pub(super) async fn modify_replication_group(
+    client: &Client,
+    id: &str,
+    there: &CacheSettings,
+    wanted: &CacheSettings,
+) -> Result<()> {
+    let flag = |there: bool, wanted: bool| (there != wanted).then_some(wanted);
     let request = client
         .modify_replication_group()
         .replication_group_id(id)
-        .cache_node_type(&settings.node_type)
-        .set_engine_version(settings.engine_version.clone())
-        .automatic_failover_enabled(settings.automatic_failover)
-        .multi_az_enabled(settings.automatic_failover)
+        .set_cache_node_type((there.node_type != wanted.node_type).then(|| wanted.node_type.clone()))
+        .set_engine_version(told(there.engine_version.as_ref(), wanted.engine_version.as_ref()))
+        .set_automatic_failover_enabled(flag(there.automatic_failover, wanted.automatic_failover))
+        .set_multi_az_enabled(flag(there.multi_az, wanted.multi_az))
         .apply_immediately(true);
     request.send().await.map_err(error("elasticache:ModifyReplicationGroup")).map(drop)
+}
+
+/// What to set where what is there is told, and is something else.
+fn told(there: Option<&String>, wanted: Option<&String>) -> Option<String> {
+    wanted.filter(|wanted| there.is_some_and(|there| there != *wanted)).cloned()
 }
 
 pub(super) async fn set_transit_encryption(client: &Client, id: &str, wanted: TransitEncryption) -> Result<()> {

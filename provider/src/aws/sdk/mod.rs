@@ -396,8 +396,8 @@ impl Aws for SdkAws {
         elasticache::create_replication_group(&self.clients().await?.elasticache, new, auth_token).await
     }
 
-    async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()> {
-        elasticache::modify_replication_group(&self.clients().await?.elasticache, id, settings).await
+    async fn modify_replication_group(&self, id: &str, there: &CacheSettings, wanted: &CacheSettings) -> Result<()> {
+        elasticache::modify_replication_group(&self.clients().await?.elasticache, id, there, wanted).await
     }
 
     async fn set_transit_encryption(&self, id: &str, wanted: TransitEncryption) -> Result<()> {

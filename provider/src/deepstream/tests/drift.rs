@@ -164,6 +164,7 @@ fn of_the_cache() -> Vec<Mutation> {
         mutation("a cache that takes cleartext, too", "topology.cache.transit_encryption", |state| {
             cache(state).transit_encryption = TransitEncryption::Preferred;
         }),
+        mutation("a cache in one zone", "topology.cache.multi_az", |state| cache(state).new.settings.multi_az = false),
         mutation("a second security group of the cache", "topology.security_group_rules", |state| {
             cache(state).new.security_groups.insert("sg-hosts".to_owned());
         }),
@@ -408,7 +409,7 @@ async fn a_cache_that_is_changing_is_no_drift_although_its_tags_are_not_told() {
         let new = &cache(&mut state).new;
         (new.id.clone(), new.settings.clone())
     };
-    core.aws.modify_replication_group(&id, &settings).await.unwrap();
+    core.aws.modify_replication_group(&id, &settings, &settings).await.unwrap();
     assert_eq!(core.changes(&configuration(&full())).await, Vec::<String>::new());
     assert_eq!(cache(&mut core.aws.state()).status, "modifying");
     let other = configuration(&change(full(), &json!({"tags": {"team": "two"}})));

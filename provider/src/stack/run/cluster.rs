@@ -66,7 +66,9 @@ impl Run<'_> {
     }
 
     pub(super) async fn set_cache(&self, settings: &CacheSettings) -> Result<(), StepError> {
-        Ok(self.aws().modify_replication_group(self.cache_id()?, settings).await?)
+        let id = self.cache_id()?;
+        let there = self.observed.cache(&self.step.node).ok_or_else(|| StepError::Unresolved(id.to_owned()))?;
+        Ok(self.aws().modify_replication_group(id, &there.settings, settings).await?)
     }
 
     pub(super) async fn set_replicas(&self, before: i64, count: i64) -> Result<(), StepError> {
