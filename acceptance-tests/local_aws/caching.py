@@ -49,6 +49,7 @@ def describe_cache_clusters(original: Any, self: ElastiCacheBackend, arguments: 
                     "CacheClusterId": wanted,
                     "CacheClusterStatus": group.status,
                     "EngineVersion": getattr(group, "engine_version", None) or "7.1.0",
+                    "CacheParameterGroup": {"CacheParameterGroupName": group.cache_parameter_group_name},
                     "CacheSubnetGroupName": group.cache_subnet_group_name,
                     "SecurityGroups": groups,
                 }
@@ -101,11 +102,13 @@ def set_replica_count(self: ElastiCacheResponse) -> ActionResult:
 
 @replaces(ElastiCacheResponse)
 def modify_replication_group(original: Any, self: ElastiCacheResponse, _arguments: dict[str, Any]) -> Any:
-    """moto forgets the version, the security groups and the encryption in transit."""
+    """moto forgets the version, the security groups, the parameter group and the encryption in transit."""
     answer = original(self)
     group = self.elasticache_backend.replication_groups[self._get_param("ReplicationGroupId")]
     group.engine_version = self._get_param("EngineVersion") or getattr(group, "engine_version", None)
     group.security_group_ids = self._get_param("SecurityGroupIds", []) or group.security_group_ids
+    parameters = self._get_param("CacheParameterGroupName")
+    group.cache_parameter_group_name = parameters or group.cache_parameter_group_name
     encrypted = self._get_bool_param("TransitEncryptionEnabled")
     if encrypted is not None:
         set_transit_encryption(group, self._get_param("TransitEncryptionMode") if encrypted else None)

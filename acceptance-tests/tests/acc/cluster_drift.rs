@@ -57,7 +57,7 @@ fn draw_caches(by: &Hands<'_>, lines: &mut BTreeSet<String>) {
         }
         let member = by.cache("describe_cache_clusters", json!({ "CacheClusterId": group["MemberClusters"][0] }));
         let member = &member["CacheClusters"][0];
-        for field in ["EngineVersion", "CacheSubnetGroupName", "SecurityGroups"] {
+        for field in ["EngineVersion", "CacheParameterGroup", "CacheSubnetGroupName", "SecurityGroups"] {
             lines.insert(format!("cache: {field} {}", member[field]));
         }
         let tags = list(&by.cache("list_tags_for_resource", json!({ "ResourceName": group["ARN"] })), "TagList");
@@ -136,6 +136,9 @@ fn of_the_cache() -> Vec<Mutation> {
         }),
         mutation("another version", "cache.engine_version", |by| change_cache(by, json!({ "EngineVersion": "6.2" }))),
         mutation("one zone", "topology.cache.multi_az", |by| change_cache(by, json!({ "MultiAZEnabled": false }))),
+        mutation("other parameters", "topology.cache.parameter_group", |by| {
+            change_cache(by, json!({ "CacheParameterGroupName": "by-hand" }));
+        }),
         mutation("cleartext as well", "topology.cache.transit_encryption", |by| {
             change_cache(by, encryption("preferred"));
         }),

@@ -129,6 +129,8 @@ pub(crate) struct CacheSettings {
     pub automatic_failover: bool,
     /// Whether the primary and its replicas are in different availability zones.
     pub multi_az: bool,
+    /// `default.redis7`; `None` where AWS does not tell.
+    pub parameter_group: Option<String>,
 }
 
 /// A replication group to create, with cluster mode disabled.

@@ -8,7 +8,7 @@ use crate::aws::{ActionInfo, Attributes, CacheSettings, Direction, ListenerInfo,
 use crate::resource::LOAD_BALANCER;
 use crate::resource::config::{OnUnhealthy, group_attributes, normalised};
 use crate::resource::names::{self, HASH_LENGTH, group_prefix, security_group_name};
-use crate::stack::cluster::{Cache, CacheSubnetGroup, ClusterNames, Instance, Start, hash};
+use crate::stack::cluster::{Cache, CacheSubnetGroup, ClusterNames, Instance, Start, hash, parameter_group};
 use crate::stack::observe::Roles;
 use crate::stack::{
     Action, Desired, Listener, LoadBalancer, Node, NodeId, Ref, Rule, SecurityGroup, Source, TargetGroup, attributes,
@@ -240,6 +240,7 @@ fn cache(config: &Config) -> Option<(CacheSubnetGroup, Cache)> {
             automatic_failover: *automatic_failover,
             // A replica in the primary's own zone would go with it.
             multi_az: *automatic_failover,
+            parameter_group: Some(parameter_group(engine_version)),
         },
         transit_encryption: TransitEncryption::created(config.transit_encryption),
         at_rest_encryption: *at_rest_encryption,

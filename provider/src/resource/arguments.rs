@@ -191,6 +191,7 @@ pub(crate) fn topology(roles: &str, groups: bool) -> Vec<Attribute> {
             "Which connections it takes: encrypted ones only (`required`), both kinds (`preferred`), or those in \
              cleartext (`disabled`).",
         ),
+        string("parameter_group", "Its parameter group: AWS's own for the version, with cluster mode disabled."),
         Attribute::bool("multi_az").computed().describe(
             "Whether its nodes are in different availability zones. So they are with `cache.automatic_failover`.",
         ),

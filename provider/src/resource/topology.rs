@@ -64,6 +64,7 @@ fn cache_value(cache: &Cache) -> Value {
     Value::object([
         ("transit_encryption", Value::from(cache.transit_encryption.as_str())),
         ("multi_az", Value::from(cache.settings.multi_az)),
+        ("parameter_group", Value::from(cache.settings.parameter_group.as_ref())),
     ])
 }
 

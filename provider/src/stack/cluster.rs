@@ -34,6 +34,14 @@ pub(crate) struct Cache {
     pub(crate) security_groups: BTreeSet<Ref>,
 }
 
+/// AWS's own parameter group for a version of Redis OSS, with cluster mode disabled.
+pub(crate) fn parameter_group(version: &str) -> String {
+    match version.split('.').next().unwrap_or(version) {
+        "6" => "default.redis6.x".to_owned(),
+        major => format!("default.redis{major}"),
+    }
+}
+
 /// What AWS alone says of a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CacheFacts {
@@ -178,6 +186,14 @@ mod tests {
             spec: "0123456789abcdef".to_owned(),
             sound: true,
             start: None,
+        }
+    }
+
+    #[test]
+    fn a_version_has_the_parameter_group_of_its_family() {
+        for (version, expected) in [("6.0", "default.redis6.x"), ("6.2", "default.redis6.x"), ("7.1", "default.redis7")]
+        {
+            assert_eq!(parameter_group(version), expected);
         }
     }
 

@@ -214,9 +214,14 @@ impl fmt::Display for Change {
             | Self::DeleteCacheSubnetGroup
             | Self::DeleteCache => f.write_str("delete"),
             Self::SetCacheSubnets(subnets) => write!(f, "set subnets {}", List(subnets)),
-            Self::SetCache(CacheSettings { node_type, engine_version, automatic_failover, multi_az, .. }) => {
-                let version = engine_version.as_deref().unwrap_or("its version");
-                write!(f, "set {node_type}, {version}, automatic failover {automatic_failover}, multi-AZ {multi_az}")
+            Self::SetCache(settings) => {
+                let CacheSettings { node_type, automatic_failover, multi_az, .. } = settings;
+                let version = settings.engine_version.as_deref().unwrap_or("its version");
+                let group = settings.parameter_group.as_deref().unwrap_or("its parameter group");
+                write!(
+                    f,
+                    "set {node_type}, {version}, {group}, automatic failover {automatic_failover}, multi-AZ {multi_az}"
+                )
             }
             Self::SetTransitEncryption(wanted) => write!(f, "set encryption in transit {}", wanted.as_str()),
             Self::SetReplicas(_, count) => write!(f, "set {count} replicas"),

@@ -267,6 +267,7 @@ mod tests {
                 replica_count: 0,
                 automatic_failover: false,
                 multi_az: false,
+                parameter_group: Some("default.redis7".to_owned()),
             },
             transit_encryption: false,
             at_rest_encryption: true,

@@ -103,6 +103,10 @@ fn replication_group_info(of: &ReplicationGroup, member: Option<&CacheCluster>) 
             replica_count: i64::try_from(of.member_clusters().len().saturating_sub(1)).unwrap_or_default(),
             automatic_failover: fails_over,
             multi_az: of.multi_az() == Some(&MultiAzStatus::Enabled),
+            parameter_group: member
+                .and_then(|member| member.cache_parameter_group())
+                .and_then(|group| group.cache_parameter_group_name())
+                .map(str::to_owned),
         },
         transit_encryption: transit_encryption(of),
         at_rest_encryption: of.at_rest_encryption_enabled() == Some(true),
@@ -144,6 +148,7 @@ pub(super) async fn create_replication_group(
         .replicas_per_node_group(count(new.settings.replica_count))
         .automatic_failover_enabled(new.settings.automatic_failover)
         .multi_az_enabled(new.settings.multi_az)
+        .set_cache_parameter_group_name(new.settings.parameter_group.clone())
         .transit_encryption_enabled(new.transit_encryption)
         .at_rest_encryption_enabled(new.at_rest_encryption)
         .cache_subnet_group_name(&new.subnet_group)
@@ -175,6 +180,7 @@ pub(super) async fn modify_replication_group(
         .set_engine_version(told(there.engine_version.as_ref(), wanted.engine_version.as_ref()))
         .set_automatic_failover_enabled(flag(there.automatic_failover, wanted.automatic_failover))
         .set_multi_az_enabled(flag(there.multi_az, wanted.multi_az))
+        .set_cache_parameter_group_name(told(there.parameter_group.as_ref(), wanted.parameter_group.as_ref()))
         .apply_immediately(true);
     request.send().await.map_err(error("elasticache:ModifyReplicationGroup")).map(drop)
 }

@@ -165,6 +165,9 @@ fn of_the_cache() -> Vec<Mutation> {
             cache(state).transit_encryption = TransitEncryption::Preferred;
         }),
         mutation("a cache in one zone", "topology.cache.multi_az", |state| cache(state).new.settings.multi_az = false),
+        mutation("other parameters", "topology.cache.parameter_group", |state| {
+            cache(state).new.settings.parameter_group = Some("by-hand".to_owned());
+        }),
         mutation("a second security group of the cache", "topology.security_group_rules", |state| {
             cache(state).new.security_groups.insert("sg-hosts".to_owned());
         }),

@@ -56,16 +56,17 @@ impl<'a> Planner<'a> {
             self.push(id, Change::SetReplicas(before, replicas), BTreeSet::new(), "too few replicas");
             self.wait_for_cache(id);
         }
-        // Where AWS does not tell the version, it is taken to be right.
-        let version = there.settings.engine_version.as_ref().and(wanted.settings.engine_version.as_ref());
+        // Where AWS does not tell the version and the parameter group, they are taken to be right.
+        let told = |there: Option<&String>, wanted: Option<&String>| there.and(wanted).cloned();
+        let (new, old) = (&wanted.settings, &there.settings);
         let comparable = CacheSettings {
-            replica_count: replicas,
-            engine_version: there.settings.engine_version.clone(),
-            ..wanted.settings.clone()
+            replica_count: before,
+            engine_version: told(old.engine_version.as_ref(), new.engine_version.as_ref()),
+            parameter_group: told(old.parameter_group.as_ref(), new.parameter_group.as_ref()),
+            ..new.clone()
         };
-        let same = CacheSettings { replica_count: replicas, ..there.settings.clone() } == comparable;
-        if !same || version != there.settings.engine_version.as_ref() {
-            self.push(id, Change::SetCache(wanted.settings.clone()), BTreeSet::new(), "settings differ");
+        if *old != comparable {
+            self.push(id, Change::SetCache(new.clone()), BTreeSet::new(), "settings differ");
             self.wait_for_cache(id);
         }
         if replicas < before {
