@@ -36,8 +36,10 @@ fn picture(by: &Hands<'_>) -> BTreeSet<String> {
         let name = tags.iter().find(|tag| tag["Key"] == "Name").map(|tag| text(&tag["Value"])).unwrap_or_default();
         let groups = list(&instance, "SecurityGroups");
         let groups: BTreeSet<String> = groups.iter().map(|group| text(&group["GroupId"])).collect();
-        let tokens = &instance["MetadataOptions"]["HttpTokens"];
-        lines.insert(format!("node {name}: {} {} {groups:?} {tokens}", instance["InstanceType"], instance["SubnetId"]));
+        lines.insert(format!("node {name}: {} {} {groups:?}", instance["InstanceType"], instance["SubnetId"]));
+        for option in ["HttpEndpoint", "HttpTokens", "HttpPutResponseHopLimit"] {
+            lines.insert(format!("node {name}: {option} {}", instance["MetadataOptions"][option]));
+        }
         lines.extend(tags.iter().map(|tag| format!("node {name}: tag {} {}", tag["Key"], tag["Value"])));
         names.insert(text(&instance["InstanceId"]), name);
     }
@@ -99,7 +101,19 @@ fn tag(by: &Hands<'_>, id: &Value) {
     by.ec2("create_tags", json!({ "Resources": [id], "Tags": [{ "Key": "team", "Value": "two" }] }));
 }
 
+/// Changes how a node gives its metadata; moto forgets the options that are not given.
+fn give_metadata(by: &Hands<'_>, endpoint: &str, tokens: &str, hops: u32) {
+    let options = json!({
+        "InstanceId": node(by),
+        "HttpEndpoint": endpoint,
+        "HttpTokens": tokens,
+        "HttpPutResponseHopLimit": hops,
+    });
+    by.ec2("modify_instance_metadata_options", options);
+}
+
 fn of_nodes() -> Vec<Mutation> {
+    const METADATA: &str = "topology.metadata_options";
     vec![
         mutation("a node terminated", "nodes", |by| {
             by.ec2("terminate_instances", json!({ "InstanceIds": [node(by)] }));
@@ -111,9 +125,9 @@ fn of_nodes() -> Vec<Mutation> {
             let groups = json!([group_of(by, "node"), by.0.seed().instance_security_group_id]);
             by.ec2("modify_instance_attribute", json!({ "InstanceId": node(by), "Groups": groups }));
         }),
-        mutation("metadata without a token", "nodes", |by| {
-            by.ec2("modify_instance_metadata_options", json!({ "InstanceId": node(by), "HttpTokens": "optional" }));
-        }),
+        mutation("metadata without a token", METADATA, |by| give_metadata(by, "enabled", "optional", 1)),
+        mutation("no metadata", METADATA, |by| give_metadata(by, "disabled", "required", 1)),
+        mutation("metadata over more hops", METADATA, |by| give_metadata(by, "enabled", "required", 3)),
         mutation("a tag changed", "tags.team", |by| tag(by, &node(by))),
         mutation("no mark of the stack", "tags_all", |by| {
             let tags = json!([{ "Key": "codestream:stack" }]);

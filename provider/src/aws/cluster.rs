@@ -17,13 +17,24 @@ pub(crate) struct LaunchedInfo {
     pub key_name: Option<String>,
     /// The name of its instance profile.
     pub instance_profile: Option<String>,
-    /// Whether its metadata can be had with a session token only.
-    pub requires_session: bool,
+    /// How it gives its metadata.
+    pub metadata: MetadataOptions,
     /// Its tags.
     pub tags: Tags,
 }
 
-/// An instance to launch: metadata with a session token only, and an encrypted root volume.
+/// How an instance gives its metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MetadataOptions {
+    /// Whether it gives any.
+    pub enabled: bool,
+    /// Whether it takes a session token for it.
+    pub requires_session: bool,
+    /// How many hops away such a token gets.
+    pub hop_limit: i32,
+}
+
+/// An instance to launch, with an encrypted root volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewInstance {
     /// A repeated call with the same token launches nothing more.
@@ -42,6 +53,8 @@ pub(crate) struct NewInstance {
     pub instance_profile: Option<String>,
     /// The size of its root volume in GiB.
     pub root_volume_size: i64,
+    /// How it gives its metadata.
+    pub metadata: MetadataOptions,
     /// Its user data, as text.
     pub user_data: String,
     /// Its tags.

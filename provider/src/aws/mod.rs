@@ -23,8 +23,8 @@ pub(crate) use balancing::{
     LoadBalancerState, MUTUAL_AUTHENTICATION_OFF, NewLoadBalancer, NewTargetGroup, TargetGroupInfo, TargetHealth,
 };
 pub(crate) use cluster::{
-    CacheSettings, CacheSubnetGroupInfo, LaunchedInfo, NewInstance, NewReplicationGroup, ReplicationGroupInfo,
-    TransitEncryption,
+    CacheSettings, CacheSubnetGroupInfo, LaunchedInfo, MetadataOptions, NewInstance, NewReplicationGroup,
+    ReplicationGroupInfo, TransitEncryption,
 };
 pub(crate) use error::{AwsError, ErrorClass};
 pub(crate) use network::{
@@ -223,6 +223,8 @@ pub(crate) trait Aws: Send + Sync {
     async fn launched_by_id(&self, ids: &BTreeSet<String>) -> Result<Vec<LaunchedInfo>>;
     /// `ec2:RunInstances`: the id of one instance.
     async fn run_instance(&self, new: &NewInstance) -> Result<String>;
+    /// `ec2:ModifyInstanceMetadataOptions`
+    async fn modify_metadata_options(&self, id: &str, options: MetadataOptions) -> Result<()>;
     /// `ec2:TerminateInstances`; fine when it is terminated.
     async fn terminate_instance(&self, id: &str) -> Result<()>;
 

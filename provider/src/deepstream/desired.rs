@@ -8,7 +8,7 @@ use crate::aws::{ActionInfo, Attributes, CacheSettings, Direction, ListenerInfo,
 use crate::resource::LOAD_BALANCER;
 use crate::resource::config::{OnUnhealthy, group_attributes, normalised};
 use crate::resource::names::{self, HASH_LENGTH, group_prefix, security_group_name};
-use crate::stack::cluster::{Cache, CacheSubnetGroup, ClusterNames, Instance, Start, hash, parameter_group};
+use crate::stack::cluster::{Cache, CacheSubnetGroup, ClusterNames, Instance, METADATA, Start, hash, parameter_group};
 use crate::stack::observe::Roles;
 use crate::stack::{
     Action, Desired, Listener, LoadBalancer, Node, NodeId, Ref, Rule, SecurityGroup, Source, TargetGroup, attributes,
@@ -131,6 +131,7 @@ pub(crate) fn instances(config: &Config) -> Vec<Instance> {
             security_groups: own(NODE),
             spec: spec.clone(),
             sound: true,
+            metadata: METADATA,
             start: Some(start.clone()),
         })
         .collect()

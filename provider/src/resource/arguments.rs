@@ -196,6 +196,11 @@ pub(crate) fn topology(roles: &str, groups: bool) -> Vec<Attribute> {
             "Whether its nodes are in different availability zones. So they are with `cache.automatic_failover`.",
         ),
     ];
+    let metadata_options = vec![
+        string("http_endpoint", "Whether there is any: `enabled` or `disabled`."),
+        string("http_tokens", "Whether it is for sessions only: `required` or `optional`."),
+        number("http_put_response_hop_limit", "How many hops away the token of a session gets."),
+    ];
     let hold = if groups {
         security_group_rules.push(string(
             "security_group",
@@ -211,11 +216,14 @@ pub(crate) fn topology(roles: &str, groups: bool) -> Vec<Attribute> {
         Attribute::object_list("security_group_rules", security_group_rules).computed().describe(hold),
     ];
     if groups {
-        topology.push(
+        topology.extend([
+            Attribute::object_list("metadata_options", metadata_options)
+                .computed()
+                .describe("How the nodes give their instance metadata: one element, unless they differ."),
             Attribute::object("cache", cache)
                 .computed()
                 .describe("The cache, in what no argument tells; null with `cache.endpoint`."),
-        );
+        ]);
     }
     topology
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::{NodeId, Ref};
-use crate::aws::{CacheSettings, LaunchedInfo, ReplicationGroupInfo, TransitEncryption};
+use crate::aws::{CacheSettings, LaunchedInfo, MetadataOptions, ReplicationGroupInfo, TransitEncryption};
 
 /// How much of a hash the name of an instance or a cache carries.
 const HASH_LENGTH: usize = 8;
@@ -57,7 +57,11 @@ impl From<&ReplicationGroupInfo> for CacheFacts {
     }
 }
 
-/// An instance of a cluster. Nothing of it changes in place: what differs is another instance.
+/// How every instance gives its metadata: nothing on it is further away than a process of its own.
+pub(crate) const METADATA: MetadataOptions = MetadataOptions { enabled: true, requires_session: true, hop_limit: 1 };
+
+/// An instance of a cluster. Nothing of it changes in place but how it gives its metadata: what differs is another
+/// instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Instance {
     /// Its place in the cluster, from 1.
@@ -70,8 +74,9 @@ pub(crate) struct Instance {
     pub(crate) security_groups: BTreeSet<Ref>,
     /// A hash of what it is started with.
     pub(crate) spec: String,
-    /// Whether it runs, or starts, and gives its metadata with a session token only.
+    /// Whether it runs, or starts.
     pub(crate) sound: bool,
+    pub(crate) metadata: MetadataOptions,
     /// What it is started with; only known of one that is wanted.
     pub(crate) start: Option<Start>,
 }
@@ -105,7 +110,7 @@ pub(crate) struct InstanceFacts {
 }
 
 impl Instance {
-    /// Which instance it is: one that differs in anything is another.
+    /// Which instance it is: one that differs in anything that does not change in place is another.
     pub(crate) fn id(&self) -> NodeId {
         let groups: Vec<String> = self.security_groups.iter().map(ToString::to_string).collect();
         let Self { image_id, instance_type, subnet_id, key_name, instance_profile, spec, sound, .. } = self;
@@ -132,7 +137,8 @@ impl Instance {
             instance_profile: info.instance_profile.clone(),
             security_groups: groups,
             spec: spec.to_owned(),
-            sound: matches!(info.instance.state.as_str(), "pending" | "running") && info.requires_session,
+            sound: matches!(info.instance.state.as_str(), "pending" | "running"),
+            metadata: info.metadata,
             start: None,
         }
     }
@@ -185,6 +191,7 @@ mod tests {
             security_groups: [Ref::Of(NodeId::SecurityGroup("node"))].into(),
             spec: "0123456789abcdef".to_owned(),
             sound: true,
+            metadata: METADATA,
             start: None,
         }
     }
@@ -233,7 +240,7 @@ mod tests {
             instance_type: "t3.micro".to_owned(),
             key_name: None,
             instance_profile: None,
-            requires_session: true,
+            metadata: METADATA,
             tags: crate::aws::Tags::new(),
         };
         let found = Instance::found(&info, &instance().tag(), instance().security_groups);

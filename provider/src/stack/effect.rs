@@ -173,6 +173,11 @@ impl Observed {
                     cache.settings.replica_count = *count;
                 }
             }
+            Change::SetMetadataOptions(options) => {
+                if let Some(instance) = self.instance_mut(node) {
+                    instance.metadata = *options;
+                }
+            }
             Change::ModifyListener(_) | Change::AddCertificates(_) | Change::RemoveCertificates(_) => {
                 self.record_listener(step);
             }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::cluster::{Cache, CacheSubnetGroup, Instance};
 use super::{Action, Listener, LoadBalancer, NodeId, Record, Ref, Rule, SecurityGroup, TargetGroup};
-use crate::aws::{Attributes, CacheSettings, HealthCheck, Tags, TransitEncryption};
+use crate::aws::{Attributes, CacheSettings, HealthCheck, MetadataOptions, Tags, TransitEncryption};
 
 /// A step's place in its plan.
 pub(crate) type StepId = usize;
@@ -64,6 +64,7 @@ pub(crate) enum Change {
 
     LaunchInstance(Instance),
     WaitRunning,
+    SetMetadataOptions(MetadataOptions),
     TerminateInstance,
 
     /// Tags every object of the set; all are in the same service.
@@ -231,6 +232,9 @@ impl fmt::Display for Change {
                 write!(f, "launch {} with {} in {}", instance.instance_type, instance.image_id, instance.subnet_id)
             }
             Self::WaitRunning => f.write_str("wait until running"),
+            Self::SetMetadataOptions(MetadataOptions { enabled, requires_session, hop_limit }) => {
+                write!(f, "set metadata {enabled}, tokens {requires_session}, hop limit {hop_limit}")
+            }
             Self::TerminateInstance => f.write_str("terminate"),
             Self::SetHealthCheck(check) => {
                 write!(f, "probe {} {} every {} s", check.protocol, check.path, check.interval)

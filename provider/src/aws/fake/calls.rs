@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{ACCOUNT, FakeAws};
 use crate::aws::{
     Attributes, Aws, CacheSettings, CacheSubnetGroupInfo, CertificateInfo, Direction, HealthCheck, InstanceInfo,
-    LaunchedInfo, ListenerInfo, ListenerRuleInfo, ListenerSettings, LoadBalancerInfo, LoadBalancerKey,
+    LaunchedInfo, ListenerInfo, ListenerRuleInfo, ListenerSettings, LoadBalancerInfo, LoadBalancerKey, MetadataOptions,
     NetworkInterfaceInfo, NewInstance, NewLoadBalancer, NewReplicationGroup, NewSecurityGroup, NewTargetGroup,
     RecordChange, RecordInfo, ReplicationGroupInfo, Result, RouteTableInfo, RuleSettings, SecurityGroupInfo,
     SecurityGroupKey, SubnetInfo, Tags, TargetGroupInfo, TargetHealth, TransitEncryption, VpcInfo,
@@ -295,6 +295,9 @@ impl Aws for FakeAws {
     async fn run_instance(&self, new: &NewInstance) -> Result<String> {
         let name = new.tags.get("Name").cloned().unwrap_or_default();
         self.call("ec2:RunInstances", &name, |state| state.run_instance(new)).await
+    }
+    async fn modify_metadata_options(&self, id: &str, options: MetadataOptions) -> Result<()> {
+        self.call("ec2:ModifyInstanceMetadataOptions", id, |state| state.modify_metadata_options(id, options)).await
     }
     async fn terminate_instance(&self, id: &str) -> Result<()> {
         self.call("ec2:TerminateInstances", id, |state| state.terminate_instance(id)).await

@@ -19,8 +19,8 @@ use super::error::{empty_answer, error, found};
 use super::rules::{permissions, rule_of, rules_of};
 use super::{chunks, is_ours, list, set, text};
 use crate::aws::{
-    Direction, InstanceInfo, LaunchedInfo, NetworkInterfaceInfo, NewInstance, NewSecurityGroup, Result, RouteInfo,
-    RouteTableInfo, RuleSettings, SecurityGroupInfo, SecurityGroupKey, SubnetInfo, Tags, VpcInfo,
+    Direction, InstanceInfo, LaunchedInfo, MetadataOptions, NetworkInterfaceInfo, NewInstance, NewSecurityGroup,
+    Result, RouteInfo, RouteTableInfo, RuleSettings, SecurityGroupInfo, SecurityGroupKey, SubnetInfo, Tags, VpcInfo,
 };
 
 /// Values of one filter, at most.
@@ -360,7 +360,7 @@ async fn filtered_instances(client: &Client, filter: Filter) -> Result<Vec<Launc
 }
 
 fn launched_info(of: &Instance) -> LaunchedInfo {
-    let tokens = of.metadata_options().and_then(|options| options.http_tokens());
+    let metadata = of.metadata_options();
     LaunchedInfo {
         instance: instance_info(of),
         image_id: text(of.image_id()),
@@ -372,15 +372,29 @@ fn launched_info(of: &Instance) -> LaunchedInfo {
             .and_then(|profile| profile.arn())
             .and_then(|arn| arn.rsplit('/').next())
             .map(str::to_owned),
-        requires_session: tokens == Some(&HttpTokensState::Required),
+        metadata: MetadataOptions {
+            enabled: metadata.and_then(|options| options.http_endpoint())
+                != Some(&InstanceMetadataEndpointState::Disabled),
+            requires_session: metadata.and_then(|options| options.http_tokens()) == Some(&HttpTokensState::Required),
+            hop_limit: metadata.and_then(|options| options.http_put_response_hop_limit()).unwrap_or(1),
+        },
         tags: tags_of(of.tags()),
     }
 }
 
+fn endpoint(of: MetadataOptions) -> InstanceMetadataEndpointState {
+    if of.enabled { InstanceMetadataEndpointState::Enabled } else { InstanceMetadataEndpointState::Disabled }
+}
+
+fn tokens(of: MetadataOptions) -> HttpTokensState {
+    if of.requires_session { HttpTokensState::Required } else { HttpTokensState::Optional }
+}
+
 pub(super) async fn run_instance(client: &Client, new: &NewInstance) -> Result<String> {
     let metadata = InstanceMetadataOptionsRequest::builder()
-        .http_endpoint(InstanceMetadataEndpointState::Enabled)
-        .http_tokens(HttpTokensState::Required)
+        .http_endpoint(endpoint(new.metadata))
+        .http_tokens(tokens(new.metadata))
+        .http_put_response_hop_limit(new.metadata.hop_limit)
         .build();
     let volume = EbsBlockDevice::builder()
         .encrypted(true)
@@ -411,6 +425,16 @@ pub(super) async fn run_instance(client: &Client, new: &NewInstance) -> Result<S
         .map_err(error(RUN_INSTANCES))?;
     let id = answer.instances().first().and_then(|instance| instance.instance_id());
     id.map(str::to_owned).ok_or_else(|| empty_answer(RUN_INSTANCES, "the instance's id"))
+}
+
+pub(super) async fn modify_metadata_options(client: &Client, id: &str, options: MetadataOptions) -> Result<()> {
+    let request = client
+        .modify_instance_metadata_options()
+        .instance_id(id)
+        .http_endpoint(endpoint(options))
+        .http_tokens(tokens(options))
+        .http_put_response_hop_limit(options.hop_limit);
+    request.send().await.map_err(error("ec2:ModifyInstanceMetadataOptions")).map(drop)
 }
 
 pub(super) async fn terminate_instance(client: &Client, id: &str) -> Result<()> {

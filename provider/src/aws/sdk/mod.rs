@@ -363,6 +363,10 @@ impl Aws for SdkAws {
         ec2::run_instance(&self.clients().await?.ec2, new).await
     }
 
+    async fn modify_metadata_options(&self, id: &str, options: MetadataOptions) -> Result<()> {
+        ec2::modify_metadata_options(&self.clients().await?.ec2, id, options).await
+    }
+
     async fn terminate_instance(&self, id: &str) -> Result<()> {
         ec2::terminate_instance(&self.clients().await?.ec2, id).await
     }

@@ -93,6 +93,7 @@ fn revoke(state: &mut State, role: &str, direction: Direction) {
 }
 
 fn of_nodes() -> Vec<Mutation> {
+    const METADATA: &str = "topology.metadata_options";
     vec![
         mutation("a node terminated", "nodes", |state| end(node(state))),
         mutation("all nodes terminated", "nodes", |state| {
@@ -102,7 +103,9 @@ fn of_nodes() -> Vec<Mutation> {
         }),
         mutation("a node stopped", "nodes", |state| "stopped".clone_into(&mut node(state).state)),
         mutation("another type", "nodes", |state| "t3.large".clone_into(&mut launch(state).new.instance_type)),
-        mutation("metadata without a token", "nodes", |state| launch(state).requires_session = false),
+        mutation("metadata without a token", METADATA, |state| launch(state).metadata.requires_session = false),
+        mutation("no metadata", METADATA, |state| launch(state).metadata.enabled = false),
+        mutation("metadata over more hops", METADATA, |state| launch(state).metadata.hop_limit = 3),
         mutation("no instance profile", "nodes", |state| launch(state).new.instance_profile = None),
         mutation("another instance profile", "nodes", |state| {
             launch(state).new.instance_profile = Some("admin".to_owned());
@@ -387,6 +390,16 @@ async fn of_a_node_and_its_copy_the_copy_goes() {
     }
     assert_eq!(node_ids(&core.aws.state()).len(), before.len() + 1);
     core.apply(Some(&configuration(&full()))).await.succeeded();
+    assert_eq!(node_ids(&core.aws.state()), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_options_are_set_back_on_the_nodes_that_are_there() {
+    let mut core = built(&full()).await;
+    let before = node_ids(&core.aws.state());
+    launch(&mut core.aws.state()).metadata.enabled = false;
+    core.apply(Some(&configuration(&full()))).await.succeeded();
+    assert!(launch(&mut core.aws.state()).metadata.enabled);
     assert_eq!(node_ids(&core.aws.state()), before);
 }
 

@@ -116,12 +116,16 @@ impl<'a> Planner<'a> {
         self.observed.all_instances().filter(move |(id, _)| !desired.nodes.contains_key(id))
     }
 
-    /// Launches what is missing, but for those that replace others one at a time.
+    /// Puts right what changes of an instance in place, and launches what is missing, but for those that replace others one at a time.
     pub(super) fn launch_missing(&mut self) {
         for (id, wanted) in self.desired.all_instances() {
             if self.observed.instances.get(id).is_some_and(|facts| facts.starting) {
                 let running = self.push(id, Change::WaitRunning, BTreeSet::new(), "it is starting");
                 self.creations.insert(id.clone(), running);
+            }
+            if self.observed.instance(id).is_some_and(|there| there.metadata != wanted.metadata) {
+                let change = Change::SetMetadataOptions(wanted.metadata);
+                self.push(id, change, BTreeSet::new(), "metadata options differ");
             }
             let replaces = self.surplus().any(|(_, old)| old.slot == wanted.slot);
             if self.observed.nodes.contains_key(id) || replaces && self.rolls() {

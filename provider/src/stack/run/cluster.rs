@@ -142,6 +142,7 @@ impl Run<'_> {
             key_name: instance.key_name.clone(),
             instance_profile: instance.instance_profile.clone(),
             root_volume_size: start.root_volume_size,
+            metadata: instance.metadata,
             user_data,
             tags: tags.clone(),
             volume_tags,

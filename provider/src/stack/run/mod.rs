@@ -232,6 +232,7 @@ impl Run<'_> {
             Change::SetReplicas(before, count) => self.set_replicas(*before, *count).await?,
             Change::DeleteCache => self.delete_cache().await?,
             Change::WaitCacheDeleted => self.look_for_deleted_cache().await?,
+            Change::SetMetadataOptions(options) => aws.modify_metadata_options(self.id()?, *options).await?,
             Change::TerminateInstance => self.terminate().await?,
             Change::Tag(nodes, tags) => self.tag(nodes, tags).await?,
             Change::Untag(nodes, tags) => self.untag(nodes, tags).await?,
