@@ -116,7 +116,8 @@ impl<'a> Planner<'a> {
         self.observed.all_instances().filter(move |(id, _)| !desired.nodes.contains_key(id))
     }
 
-    /// Puts right what changes of an instance in place, and launches what is missing, but for those that replace others one at a time.
+    /// Puts right what changes of an instance in place, and launches what is missing, but for those that replace others one
+    /// at a time.
     pub(super) fn launch_missing(&mut self) {
         for (id, wanted) in self.desired.all_instances() {
             if self.observed.instances.get(id).is_some_and(|facts| facts.starting) {
