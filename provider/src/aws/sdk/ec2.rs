@@ -26,9 +26,7 @@ use crate::aws::{
 /// Values of one filter, at most.
 const VALUES_PER_FILTER: usize = 200;
 
-/// The root volume of Amazon Linux.
-const ROOT_DEVICE: &str = "/dev/xvda";
-
+const DESCRIBE_IMAGES: &str = "ec2:DescribeImages";
 const RUN_INSTANCES: &str = "ec2:RunInstances";
 const DESCRIBE_RULES: &str = "ec2:DescribeSecurityGroupRules";
 const CREATE_SECURITY_GROUP: &str = "ec2:CreateSecurityGroup";
@@ -390,12 +388,21 @@ fn tokens(of: MetadataOptions) -> HttpTokensState {
     if of.requires_session { HttpTokensState::Required } else { HttpTokensState::Optional }
 }
 
+/// What an image calls its root volume. A mapping of another name would add a volume.
+async fn root_device(client: &Client, image_id: &str) -> Result<String> {
+    // By id: there is nothing to launch when this one does not exist.
+    let answer = client.describe_images().image_ids(image_id).send().await.map_err(error(DESCRIBE_IMAGES))?;
+    let name = answer.images().first().and_then(|image| image.root_device_name());
+    name.map(str::to_owned).ok_or_else(|| empty_answer(DESCRIBE_IMAGES, "the name of the image's root volume"))
+}
+
 pub(super) async fn run_instance(client: &Client, new: &NewInstance) -> Result<String> {
     let metadata = InstanceMetadataOptionsRequest::builder()
         .http_endpoint(endpoint(new.metadata))
         .http_tokens(tokens(new.metadata))
         .http_put_response_hop_limit(new.metadata.hop_limit)
         .build();
+    let root_device = root_device(client, &new.image_id).await?;
     let volume = EbsBlockDevice::builder()
         .encrypted(true)
         .delete_on_termination(true)
@@ -417,7 +424,7 @@ pub(super) async fn run_instance(client: &Client, new: &NewInstance) -> Result<S
         .set_key_name(new.key_name.clone())
         .set_iam_instance_profile(new.instance_profile.as_ref().map(profile))
         .metadata_options(metadata)
-        .block_device_mappings(BlockDeviceMapping::builder().device_name(ROOT_DEVICE).ebs(volume).build())
+        .block_device_mappings(BlockDeviceMapping::builder().device_name(root_device).ebs(volume).build())
         .user_data(STANDARD.encode(&new.user_data))
         .set_tag_specifications(Some([of_instance, of_volume].concat()))
         .send()
