@@ -51,6 +51,8 @@ pub(crate) struct NewInstance {
     pub key_name: Option<String>,
     /// The name of its instance profile.
     pub instance_profile: Option<String>,
+    /// What its image calls its root volume: a mapping of another name would add a volume.
+    pub root_device: String,
     /// The size of its root volume in GiB.
     pub root_volume_size: i64,
     /// How it gives its metadata.

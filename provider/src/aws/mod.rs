@@ -221,7 +221,9 @@ pub(crate) trait Aws: Send + Sync {
     async fn launched(&self, key: &str, value: &str) -> Result<Vec<LaunchedInfo>>;
     /// `ec2:DescribeInstances`, by id, with what they were launched with; those that do not exist are left out.
     async fn launched_by_id(&self, ids: &BTreeSet<String>) -> Result<Vec<LaunchedInfo>>;
-    /// `ec2:RunInstances`, with the root volume that `ec2:DescribeImages` tells: the id of one instance.
+    /// `ec2:DescribeImages`: what an image calls its root volume.
+    async fn root_device(&self, image_id: &str) -> Result<String>;
+    /// `ec2:RunInstances`: the id of one instance.
     async fn run_instance(&self, new: &NewInstance) -> Result<String>;
     /// `ec2:ModifyInstanceMetadataOptions`
     async fn modify_metadata_options(&self, id: &str, options: MetadataOptions) -> Result<()>;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
-use super::{ACCOUNT, FakeAws};
+use super::{ACCOUNT, FakeAws, launches};
 use crate::aws::{
     Attributes, Aws, CacheSettings, CacheSubnetGroupInfo, CertificateInfo, Direction, HealthCheck, InstanceInfo,
     LaunchedInfo, ListenerInfo, ListenerRuleInfo, ListenerSettings, LoadBalancerInfo, LoadBalancerKey, MetadataOptions,
@@ -291,6 +291,9 @@ impl Aws for FakeAws {
     }
     async fn launched_by_id(&self, ids: &BTreeSet<String>) -> Result<Vec<LaunchedInfo>> {
         self.call("ec2:DescribeInstances", &joined(ids), |state| Ok(state.launched_by_id(ids))).await
+    }
+    async fn root_device(&self, image_id: &str) -> Result<String> {
+        self.call("ec2:DescribeImages", image_id, |_| Ok(launches::ROOT_DEVICE.to_owned())).await
     }
     async fn run_instance(&self, new: &NewInstance) -> Result<String> {
         let name = new.tags.get("Name").cloned().unwrap_or_default();

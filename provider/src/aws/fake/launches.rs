@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::{Answer, State, refuse};
 use crate::aws::{InstanceInfo, LaunchedInfo, MetadataOptions, NewInstance};
 
+/// What every image calls its root volume.
+pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
+
 /// What an instance was launched with.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
@@ -77,6 +80,9 @@ impl State {
         }
         if new.user_data.len() > 16 * 1024 {
             return refuse("InvalidParameterValue", "user data is limited to 16384 bytes");
+        }
+        if new.root_device != ROOT_DEVICE {
+            return refuse("InvalidBlockDeviceMapping", &new.root_device);
         }
         for group in &new.security_groups {
             let known = self.security_groups.get(group);
@@ -172,6 +178,7 @@ mod tests {
             security_groups: set(&["sg-hosts"]),
             key_name: None,
             instance_profile: None,
+            root_device: ROOT_DEVICE.to_owned(),
             root_volume_size: 8,
             metadata: MetadataOptions { enabled: true, requires_session: true, hop_limit: 1 },
             user_data: String::new(),

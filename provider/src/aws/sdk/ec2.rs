@@ -388,8 +388,7 @@ fn tokens(of: MetadataOptions) -> HttpTokensState {
     if of.requires_session { HttpTokensState::Required } else { HttpTokensState::Optional }
 }
 
-/// What an image calls its root volume. A mapping of another name would add a volume.
-async fn root_device(client: &Client, image_id: &str) -> Result<String> {
+pub(super) async fn root_device(client: &Client, image_id: &str) -> Result<String> {
     // By id: there is nothing to launch when this one does not exist.
     let answer = client.describe_images().image_ids(image_id).send().await.map_err(error(DESCRIBE_IMAGES))?;
     let name = answer.images().first().and_then(|image| image.root_device_name());
@@ -402,7 +401,6 @@ pub(super) async fn run_instance(client: &Client, new: &NewInstance) -> Result<S
         .http_tokens(tokens(new.metadata))
         .http_put_response_hop_limit(new.metadata.hop_limit)
         .build();
-    let root_device = root_device(client, &new.image_id).await?;
     let volume = EbsBlockDevice::builder()
         .encrypted(true)
         .delete_on_termination(true)
@@ -424,7 +422,7 @@ pub(super) async fn run_instance(client: &Client, new: &NewInstance) -> Result<S
         .set_key_name(new.key_name.clone())
         .set_iam_instance_profile(new.instance_profile.as_ref().map(profile))
         .metadata_options(metadata)
-        .block_device_mappings(BlockDeviceMapping::builder().device_name(root_device).ebs(volume).build())
+        .block_device_mappings(BlockDeviceMapping::builder().device_name(&new.root_device).ebs(volume).build())
         .user_data(STANDARD.encode(&new.user_data))
         .set_tag_specifications(Some([of_instance, of_volume].concat()))
         .send()

@@ -359,6 +359,10 @@ impl Aws for SdkAws {
         ec2::launched_by_id(&self.clients().await?.ec2, ids).await
     }
 
+    async fn root_device(&self, image_id: &str) -> Result<String> {
+        ec2::root_device(&self.clients().await?.ec2, image_id).await
+    }
+
     async fn run_instance(&self, new: &NewInstance) -> Result<String> {
         ec2::run_instance(&self.clients().await?.ec2, new).await
     }

@@ -130,6 +130,7 @@ impl Run<'_> {
             }
             None => start.user_data.clone(),
         };
+        let root_device = self.aws().root_device(&instance.image_id).await?;
         let tags = self.tags_of(Node::Instance(instance.clone()));
         let mut volume_tags = tags.clone();
         volume_tags.remove(PROVISIONING);
@@ -141,6 +142,7 @@ impl Run<'_> {
             security_groups: self.ids(&instance.security_groups)?,
             key_name: instance.key_name.clone(),
             instance_profile: instance.instance_profile.clone(),
+            root_device,
             root_volume_size: start.root_volume_size,
             metadata: instance.metadata,
             user_data,
