@@ -166,10 +166,13 @@ impl State {
         Ok(())
     }
 
-    /// From one end to the other it goes by way of `preferred` only.
+    /// From one end to the other it goes by way of `preferred` only, and with a token not at all.
     pub(super) fn set_transit_encryption(&mut self, id: &str, wanted: TransitEncryption) -> Answer<()> {
         let until = self.clock + self.cache_changing;
         let cache = self.changed_cache(id)?;
+        if cache.auth_token.is_some() {
+            return refuse("InvalidParameterCombination", "not supported for access control enabled clusters");
+        }
         let there = cache.transit_encryption;
         if there != wanted && ![there, wanted].contains(&TransitEncryption::Preferred) {
             return refuse("InvalidParameterCombination", "the transit encryption mode must be preferred first");
