@@ -160,7 +160,11 @@ impl State {
     pub(super) fn modify_replication_group(&mut self, id: &str, settings: &CacheSettings) -> Answer<()> {
         let until = self.clock + self.cache_changing;
         let cache = self.changed_cache(id)?;
-        let replica_count = cache.new.settings.replica_count;
+        let there = &cache.new.settings;
+        if there.node_type != settings.node_type && there.engine_version != settings.engine_version {
+            return refuse("InvalidParameterCombination", "a node type and a version are two modifications");
+        }
+        let replica_count = there.replica_count;
         cache.new.settings = CacheSettings { replica_count, ..settings.clone() };
         (cache.status, cache.until) = ("modifying", until);
         Ok(())
@@ -193,7 +197,11 @@ impl State {
     pub(super) fn set_replica_count(&mut self, id: &str, count: i64) -> Answer<()> {
         let until = self.clock + self.cache_changing;
         let cache = self.changed_cache(id)?;
-        cache.new.settings.replica_count = count;
+        let settings = &mut cache.new.settings;
+        if count == 0 && (settings.automatic_failover || settings.multi_az) {
+            return refuse("InvalidParameterValue", "a replica must be there to fail over to");
+        }
+        settings.replica_count = count;
         (cache.status, cache.until) = ("modifying", until);
         Ok(())
     }

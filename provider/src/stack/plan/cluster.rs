@@ -65,6 +65,12 @@ impl<'a> Planner<'a> {
             parameter_group: told(old.parameter_group.as_ref(), new.parameter_group.as_ref()),
             ..new.clone()
         };
+        // AWS takes another node type and another version in two calls only.
+        if old.node_type != comparable.node_type && old.engine_version != comparable.engine_version {
+            let first = CacheSettings { node_type: old.node_type.clone(), ..new.clone() };
+            self.push(id, Change::SetCache(first), BTreeSet::new(), "another version");
+            self.wait_for_cache(id);
+        }
         if *old != comparable {
             self.push(id, Change::SetCache(new.clone()), BTreeSet::new(), "settings differ");
             self.wait_for_cache(id);
