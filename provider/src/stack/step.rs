@@ -233,7 +233,7 @@ impl fmt::Display for Change {
             }
             Self::WaitRunning => f.write_str("wait until running"),
             Self::SetMetadataOptions(MetadataOptions { enabled, requires_session, hop_limit }) => {
-                write!(f, "set metadata {enabled}, tokens {requires_session}, hop limit {hop_limit}")
+                write!(f, "set metadata enabled {enabled}, sessions required {requires_session}, hop limit {hop_limit}")
             }
             Self::TerminateInstance => f.write_str("terminate"),
             Self::SetHealthCheck(check) => {
