@@ -112,17 +112,17 @@ pub(crate) enum TransitEncryption {
 
 impl TransitEncryption {
     /// That of a replication group that was created with encryption in transit, or without.
-    pub fn created(encrypted: bool) -> Self {
+    pub(crate) fn created(encrypted: bool) -> Self {
         if encrypted { Self::Required } else { Self::Disabled }
     }
 
     /// Whether TLS is spoken.
-    pub fn is_on(self) -> bool {
+    pub(crate) fn is_on(self) -> bool {
         self != Self::Disabled
     }
 
     /// As AWS calls it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Disabled => "disabled",
             Self::Preferred => "preferred",
