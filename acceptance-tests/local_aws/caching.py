@@ -4,7 +4,11 @@ from typing import Any
 
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, EmptyResult
-from moto.elasticache.exceptions import CacheSubnetGroupNotFound, ReplicationGroupNotFound
+from moto.elasticache.exceptions import (
+    CacheSubnetGroupNotFound,
+    InvalidParameterCombinationException,
+    ReplicationGroupNotFound,
+)
 from moto.elasticache.models import CacheSubnetGroup, ElastiCacheBackend
 from moto.elasticache.responses import ElastiCacheResponse
 
@@ -45,6 +49,7 @@ def describe_cache_clusters(original: Any, self: ElastiCacheBackend, arguments: 
                     "CacheClusterId": wanted,
                     "CacheClusterStatus": group.status,
                     "EngineVersion": getattr(group, "engine_version", None) or "7.1.0",
+                    "CacheParameterGroup": {"CacheParameterGroupName": group.cache_parameter_group_name},
                     "CacheSubnetGroupName": group.cache_subnet_group_name,
                     "SecurityGroups": groups,
                 }
@@ -97,12 +102,25 @@ def set_replica_count(self: ElastiCacheResponse) -> ActionResult:
 
 @replaces(ElastiCacheResponse)
 def modify_replication_group(original: Any, self: ElastiCacheResponse, _arguments: dict[str, Any]) -> Any:
-    """moto forgets the version and the security groups."""
+    """moto forgets the version, the security groups, the parameter group and the encryption in transit."""
     answer = original(self)
     group = self.elasticache_backend.replication_groups[self._get_param("ReplicationGroupId")]
     group.engine_version = self._get_param("EngineVersion") or getattr(group, "engine_version", None)
     group.security_group_ids = self._get_param("SecurityGroupIds", []) or group.security_group_ids
+    parameters = self._get_param("CacheParameterGroupName")
+    group.cache_parameter_group_name = parameters or group.cache_parameter_group_name
+    encrypted = self._get_bool_param("TransitEncryptionEnabled")
+    if encrypted is not None:
+        set_transit_encryption(group, self._get_param("TransitEncryptionMode") if encrypted else None)
     return answer
+
+
+def set_transit_encryption(group: Any, wanted: str | None) -> None:
+    """Encryption in transit comes and goes in two steps, with `preferred` between them."""
+    there = group.transit_encryption_mode or "required" if group.transit_encryption_enabled else None
+    if there != wanted and "preferred" not in (there, wanted):
+        raise InvalidParameterCombinationException("The transit encryption mode must be preferred first.")
+    group.transit_encryption_enabled, group.transit_encryption_mode = wanted is not None, wanted
 
 
 ElastiCacheResponse.modify_cache_subnet_group = modify_cache_subnet_group

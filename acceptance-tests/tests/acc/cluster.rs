@@ -186,7 +186,21 @@ fn certificates(aws: &Account) -> Vec<(Value, Value)> {
 fn updates(aws: &Account) -> Vec<Update> {
     let seed = aws.seed();
     let encrypted = |arn: &String| format!("certificate_arn = {}\nhostname = {}", json!(arn), json!(seed.hostname));
+    let own_image = aws.call("ec2", "register_image", json!({ "Name": "own" }))["ImageId"].clone();
     vec![
+        // Its root volume has another name than that of Amazon Linux.
+        Update {
+            arguments: format!("ami_id = {own_image}"),
+            kept: Some(0),
+            check: |aws, _| {
+                for instance in instances(aws) {
+                    let volumes = stack::list(&instance, "BlockDeviceMappings");
+                    let names: Vec<String> = volumes.iter().map(|volume| stack::text(&volume["DeviceName"])).collect();
+                    assert_eq!(instance["RootDeviceName"], "/dev/sda1");
+                    assert_eq!(names, ["/dev/sda1"]);
+                }
+            },
+        },
         Update {
             arguments: format!("ami_id = {}", other_image(aws)),
             kept: Some(0),

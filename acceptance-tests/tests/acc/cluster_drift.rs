@@ -36,8 +36,10 @@ fn picture(by: &Hands<'_>) -> BTreeSet<String> {
         let name = tags.iter().find(|tag| tag["Key"] == "Name").map(|tag| text(&tag["Value"])).unwrap_or_default();
         let groups = list(&instance, "SecurityGroups");
         let groups: BTreeSet<String> = groups.iter().map(|group| text(&group["GroupId"])).collect();
-        let tokens = &instance["MetadataOptions"]["HttpTokens"];
-        lines.insert(format!("node {name}: {} {} {groups:?} {tokens}", instance["InstanceType"], instance["SubnetId"]));
+        lines.insert(format!("node {name}: {} {} {groups:?}", instance["InstanceType"], instance["SubnetId"]));
+        for option in ["HttpEndpoint", "HttpTokens", "HttpPutResponseHopLimit"] {
+            lines.insert(format!("node {name}: {option} {}", instance["MetadataOptions"][option]));
+        }
         lines.extend(tags.iter().map(|tag| format!("node {name}: tag {} {}", tag["Key"], tag["Value"])));
         names.insert(text(&instance["InstanceId"]), name);
     }
@@ -48,12 +50,16 @@ fn picture(by: &Hands<'_>) -> BTreeSet<String> {
 
 fn draw_caches(by: &Hands<'_>, lines: &mut BTreeSet<String>) {
     for group in list(&by.cache("describe_replication_groups", json!({})), "ReplicationGroups") {
-        for field in ["CacheNodeType", "AutomaticFailover", "MemberClusters", "TransitEncryptionEnabled"] {
+        for field in ["CacheNodeType", "AutomaticFailover", "MultiAZ", "MemberClusters", "TransitEncryptionEnabled"] {
             lines.insert(format!("cache: {field} {}", group[field]));
+        }
+        // One that was created encrypted takes nothing else, and AWS need not say so.
+        if group["TransitEncryptionMode"] == "preferred" {
+            lines.insert("cache: takes cleartext, too".to_owned());
         }
         let member = by.cache("describe_cache_clusters", json!({ "CacheClusterId": group["MemberClusters"][0] }));
         let member = &member["CacheClusters"][0];
-        for field in ["EngineVersion", "CacheSubnetGroupName", "SecurityGroups"] {
+        for field in ["EngineVersion", "CacheParameterGroup", "CacheSubnetGroupName", "SecurityGroups"] {
             lines.insert(format!("cache: {field} {}", member[field]));
         }
         let tags = list(&by.cache("list_tags_for_resource", json!({ "ResourceName": group["ARN"] })), "TagList");
@@ -85,12 +91,29 @@ fn change_cache(by: &Hands<'_>, mut params: Value) {
     by.cache("modify_replication_group", params);
 }
 
+/// What sets a mode of encryption in transit.
+fn encryption(mode: &str) -> Value {
+    json!({ "TransitEncryptionEnabled": true, "TransitEncryptionMode": mode })
+}
+
 /// Gives an object of EC2's another value of a tag.
 fn tag(by: &Hands<'_>, id: &Value) {
     by.ec2("create_tags", json!({ "Resources": [id], "Tags": [{ "Key": "team", "Value": "two" }] }));
 }
 
+/// Changes how a node gives its metadata; moto forgets the options that are not given.
+fn give_metadata(by: &Hands<'_>, endpoint: &str, tokens: &str, hops: u32) {
+    let options = json!({
+        "InstanceId": node(by),
+        "HttpEndpoint": endpoint,
+        "HttpTokens": tokens,
+        "HttpPutResponseHopLimit": hops,
+    });
+    by.ec2("modify_instance_metadata_options", options);
+}
+
 fn of_nodes() -> Vec<Mutation> {
+    const METADATA: &str = "topology.metadata_options";
     vec![
         mutation("a node terminated", "nodes", |by| {
             by.ec2("terminate_instances", json!({ "InstanceIds": [node(by)] }));
@@ -102,9 +125,9 @@ fn of_nodes() -> Vec<Mutation> {
             let groups = json!([group_of(by, "node"), by.0.seed().instance_security_group_id]);
             by.ec2("modify_instance_attribute", json!({ "InstanceId": node(by), "Groups": groups }));
         }),
-        mutation("metadata without a token", "nodes", |by| {
-            by.ec2("modify_instance_metadata_options", json!({ "InstanceId": node(by), "HttpTokens": "optional" }));
-        }),
+        mutation("metadata without a token", METADATA, |by| give_metadata(by, "enabled", "optional", 1)),
+        mutation("no metadata", METADATA, |by| give_metadata(by, "disabled", "required", 1)),
+        mutation("metadata over more hops", METADATA, |by| give_metadata(by, "enabled", "required", 3)),
         mutation("a tag changed", "tags.team", |by| tag(by, &node(by))),
         mutation("no mark of the stack", "tags_all", |by| {
             let tags = json!([{ "Key": "codestream:stack" }]);
@@ -126,6 +149,17 @@ fn of_the_cache() -> Vec<Mutation> {
             change_cache(by, json!({ "CacheNodeType": "cache.m5.large" }));
         }),
         mutation("another version", "cache.engine_version", |by| change_cache(by, json!({ "EngineVersion": "6.2" }))),
+        mutation("one zone", "topology.cache.multi_az", |by| change_cache(by, json!({ "MultiAZEnabled": false }))),
+        mutation("other parameters", "topology.cache.parameter_group", |by| {
+            change_cache(by, json!({ "CacheParameterGroupName": "by-hand" }));
+        }),
+        mutation("cleartext as well", "topology.cache.transit_encryption", |by| {
+            change_cache(by, encryption("preferred"));
+        }),
+        mutation("cleartext alone", "cache.transit_encryption", |by| {
+            change_cache(by, encryption("preferred"));
+            change_cache(by, json!({ "TransitEncryptionEnabled": false }));
+        }),
         mutation("another security group", "topology.security_group_rules", |by| {
             change_cache(by, json!({ "SecurityGroupIds": [by.0.seed().instance_security_group_id] }));
         }),

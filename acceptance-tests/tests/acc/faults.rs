@@ -116,6 +116,22 @@ fn interrupts(calls: &[Call]) -> Vec<Hit> {
     (0..calls.len()).map(|call| Hit { call, blow: Blow::Interrupt }).collect()
 }
 
+/// The changes that only a cluster makes. What an interrupt at the others leads to, the load balancer shows.
+const OF_A_CLUSTER: [&str; 6] = [
+    "CreateCacheSubnetGroup",
+    "CreateReplicationGroup",
+    "RunInstances",
+    "TerminateInstances",
+    "DeleteReplicationGroup",
+    "DeleteCacheSubnetGroup",
+];
+
+/// An interrupt where the first change of each of those kinds is among these calls.
+fn some_interrupts(calls: &[Call]) -> Vec<Hit> {
+    let firsts = OF_A_CLUSTER.iter().filter_map(|action| calls.iter().position(|call| call.action == *action));
+    firsts.map(|call| Hit { call, blow: Blow::Interrupt }).collect()
+}
+
 /// A stack in an account that has other things, too.
 struct Trial<'a> {
     subject: &'a Subject,
@@ -227,13 +243,22 @@ fn terraform_may_be_interrupted_at_any_call_and_nothing_is_lost() {
     with_each_cli(|aws, workspace| hit_calls(&ALB, aws, workspace, interrupts));
 }
 
-/// With one CLI: what each makes of a provider that dies, the load balancer shows.
-#[test]
-fn a_provider_may_be_killed_while_it_makes_or_ends_a_cluster_and_nothing_is_lost() {
+/// Hits a cluster with one CLI: what each makes of a provider that dies or stops, the load balancer shows.
+fn hit_calls_of_a_cluster(hits: impl Fn(&[Call]) -> Vec<Hit>) {
     let cli = Cli::all().expect("a CLI to test with").remove(0);
     let aws = Account::new().expect("an AWS account");
     let workspace = Workspace::new(&cli, &aws).expect("a workspace");
-    hit_calls(&CLUSTER, &aws, &workspace, some_kills);
+    hit_calls(&CLUSTER, &aws, &workspace, hits);
+}
+
+#[test]
+fn a_provider_may_be_killed_while_it_makes_or_ends_a_cluster_and_nothing_is_lost() {
+    hit_calls_of_a_cluster(some_kills);
+}
+
+#[test]
+fn terraform_may_be_interrupted_while_it_makes_or_ends_a_cluster_and_nothing_is_lost() {
+    hit_calls_of_a_cluster(some_interrupts);
 }
 
 /// AWS does what each kind of changing call asks for, and the answer to the first of them is lost.

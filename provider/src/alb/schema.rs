@@ -250,7 +250,10 @@ fn operation() -> Vec<Attribute> {
     let mut attributes = vec![
         Attribute::bool("wait_for_healthy")
             .default(DEFAULT_WAIT_FOR_HEALTHY)
-            .describe("Whether an apply is done only once every instance is healthy in both target groups."),
+            .describe(
+                "Whether an apply is done only once every instance is healthy in both target groups. A target group that \
+                 replaces another is waited for all the same: traffic moves to it once every instance is healthy in it.",
+            ),
         arguments::on_unhealthy("instances"),
         arguments::timeouts(DEFAULT_TIMEOUT, "healthy instances"),
     ];

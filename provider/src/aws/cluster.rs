@@ -17,13 +17,24 @@ pub(crate) struct LaunchedInfo {
     pub key_name: Option<String>,
     /// The name of its instance profile.
     pub instance_profile: Option<String>,
-    /// Whether its metadata can be had with a session token only.
-    pub requires_session: bool,
+    /// How it gives its metadata.
+    pub metadata: MetadataOptions,
     /// Its tags.
     pub tags: Tags,
 }
 
-/// An instance to launch: metadata with a session token only, and an encrypted root volume.
+/// How an instance gives its metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MetadataOptions {
+    /// Whether it gives any.
+    pub enabled: bool,
+    /// Whether it takes a session token for it.
+    pub requires_session: bool,
+    /// How many hops away such a token gets.
+    pub hop_limit: i32,
+}
+
+/// An instance to launch, with an encrypted root volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewInstance {
     /// A repeated call with the same token launches nothing more.
@@ -40,8 +51,12 @@ pub(crate) struct NewInstance {
     pub key_name: Option<String>,
     /// The name of its instance profile.
     pub instance_profile: Option<String>,
+    /// What its image calls its root volume: a mapping of another name would add a volume.
+    pub root_device: String,
     /// The size of its root volume in GiB.
     pub root_volume_size: i64,
+    /// How it gives its metadata.
+    pub metadata: MetadataOptions,
     /// Its user data, as text.
     pub user_data: String,
     /// Its tags.
@@ -73,7 +88,7 @@ pub(crate) struct ReplicationGroupInfo {
     /// What can be changed about it.
     pub settings: CacheSettings,
     /// Whether it speaks TLS.
-    pub transit_encryption: bool,
+    pub transit_encryption: TransitEncryption,
     /// Whether it encrypts what it stores.
     pub at_rest_encryption: bool,
     /// The host and port of its primary, once it has one.
@@ -82,6 +97,38 @@ pub(crate) struct ReplicationGroupInfo {
     pub subnet_group: Option<String>,
     /// Its security groups; none where AWS does not tell.
     pub security_groups: BTreeSet<String>,
+}
+
+/// Which connections a replication group takes. AWS changes it by one step at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransitEncryption {
+    /// Those in cleartext.
+    Disabled,
+    /// Both kinds.
+    Preferred,
+    /// Encrypted ones.
+    Required,
+}
+
+impl TransitEncryption {
+    /// That of a replication group that was created with encryption in transit, or without.
+    pub(crate) fn created(encrypted: bool) -> Self {
+        if encrypted { Self::Required } else { Self::Disabled }
+    }
+
+    /// Whether TLS is spoken.
+    pub(crate) fn is_on(self) -> bool {
+        self != Self::Disabled
+    }
+
+    /// As AWS calls it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Preferred => "preferred",
+            Self::Required => "required",
+        }
+    }
 }
 
 /// What can be changed about a replication group.
@@ -95,6 +142,10 @@ pub(crate) struct CacheSettings {
     pub replica_count: i64,
     /// Whether a replica takes over from a primary that fails.
     pub automatic_failover: bool,
+    /// Whether the primary and its replicas are in different availability zones.
+    pub multi_az: bool,
+    /// `default.redis7`; `None` where AWS does not tell.
+    pub parameter_group: Option<String>,
 }
 
 /// A replication group to create, with cluster mode disabled.

@@ -24,7 +24,8 @@ pub(crate) use balancing::{
     is_application,
 };
 pub(crate) use cluster::{
-    CacheSettings, CacheSubnetGroupInfo, LaunchedInfo, NewInstance, NewReplicationGroup, ReplicationGroupInfo,
+    CacheSettings, CacheSubnetGroupInfo, LaunchedInfo, MetadataOptions, NewInstance, NewReplicationGroup,
+    ReplicationGroupInfo, TransitEncryption,
 };
 pub(crate) use error::{AwsError, ErrorClass};
 pub(crate) use network::{
@@ -221,8 +222,12 @@ pub(crate) trait Aws: Send + Sync {
     async fn launched(&self, key: &str, value: &str) -> Result<Vec<LaunchedInfo>>;
     /// `ec2:DescribeInstances`, by id, with what they were launched with; those that do not exist are left out.
     async fn launched_by_id(&self, ids: &BTreeSet<String>) -> Result<Vec<LaunchedInfo>>;
+    /// `ec2:DescribeImages`: what an image calls its root volume.
+    async fn root_device(&self, image_id: &str) -> Result<String>;
     /// `ec2:RunInstances`: the id of one instance.
     async fn run_instance(&self, new: &NewInstance) -> Result<String>;
+    /// `ec2:ModifyInstanceMetadataOptions`
+    async fn modify_metadata_options(&self, id: &str, options: MetadataOptions) -> Result<()>;
     /// `ec2:TerminateInstances`; fine when it is terminated.
     async fn terminate_instance(&self, id: &str) -> Result<()>;
 
@@ -240,8 +245,10 @@ pub(crate) trait Aws: Send + Sync {
     /// `elasticache:CreateReplicationGroup`: its ARN. The token is no part of what is to be created because that is
     /// shown.
     async fn create_replication_group(&self, new: &NewReplicationGroup, auth_token: Option<&str>) -> Result<String>;
-    /// `elasticache:ModifyReplicationGroup`: all of its settings but the number of its replicas, at once.
-    async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()>;
+    /// `elasticache:ModifyReplicationGroup`: its settings that differ, but for the number of its replicas, at once.
+    async fn modify_replication_group(&self, id: &str, there: &CacheSettings, wanted: &CacheSettings) -> Result<()>;
+    /// `elasticache:ModifyReplicationGroup`: which connections it takes.
+    async fn set_transit_encryption(&self, id: &str, wanted: TransitEncryption) -> Result<()>;
     /// `elasticache:ModifyReplicationGroup`: its security groups.
     async fn set_cache_security_groups(&self, id: &str, groups: &BTreeSet<String>) -> Result<()>;
     /// `elasticache:IncreaseReplicaCount`, or `...Decrease...` when there are more than `count`.

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::{Cache as Redis, Config};
 use super::user_data::CACHE_HOST;
-use crate::aws::{ActionInfo, Attributes, CacheSettings, Direction, ListenerInfo, Tags};
+use crate::aws::{ActionInfo, Attributes, CacheSettings, Direction, ListenerInfo, Tags, TransitEncryption};
 use crate::resource::LOAD_BALANCER;
 use crate::resource::config::{OnUnhealthy, group_attributes, normalised};
 use crate::resource::names::{self, HASH_LENGTH, group_prefix, security_group_name};
 use crate::resource::outputs::REDIRECT;
-use crate::stack::cluster::{Cache, CacheSubnetGroup, ClusterNames, Instance, Start, hash};
+use crate::stack::cluster::{Cache, CacheSubnetGroup, ClusterNames, Instance, METADATA, Start, hash, parameter_group};
 use crate::stack::observe::Roles;
 use crate::stack::{
     Action, Desired, Listener, LoadBalancer, Node, NodeId, Ref, Rule, SecurityGroup, Source, TargetGroup, attributes,
@@ -131,6 +131,7 @@ pub(crate) fn instances(config: &Config) -> Vec<Instance> {
             security_groups: own(NODE),
             spec: spec.clone(),
             sound: true,
+            metadata: METADATA,
             start: Some(start.clone()),
         })
         .collect()
@@ -234,8 +235,11 @@ fn cache(config: &Config) -> Option<(CacheSubnetGroup, Cache)> {
             engine_version: Some(engine_version.clone()),
             replica_count: *replica_count,
             automatic_failover: *automatic_failover,
+            // A replica in the primary's own zone would go with it.
+            multi_az: *automatic_failover,
+            parameter_group: Some(parameter_group(engine_version)),
         },
-        transit_encryption: config.transit_encryption,
+        transit_encryption: TransitEncryption::created(config.transit_encryption),
         at_rest_encryption: *at_rest_encryption,
         auth_token_parameter: config.boot.auth_token_parameter.clone(),
         subnet_group: names.subnet_group.clone(),

@@ -11,12 +11,13 @@ use super::config::Config;
 use super::desired::{CACHE, HTTP_PORT, HTTPS_PORT, IDLE_TIMEOUT, NODE, SSH_PORT};
 use super::plan::{node_name, put_texts, put_url};
 use super::resolve::resolve;
+use crate::aws::CacheSettings;
 use crate::resource::LOAD_BALANCER;
 use crate::resource::outputs::{self, agreed, health_check, number, stickiness, without_argument};
 use crate::resource::private::Applied;
 use crate::resource::sources::{self, ingress, served_ports};
 use crate::resource::topology::topology;
-use crate::stack::cluster::Instance;
+use crate::stack::cluster::{Cache, Instance, parameter_group};
 use crate::stack::{Action, Existing, Listener, Node, NodeId, Observed, Ref, TargetGroup};
 
 /// The state for a graph. `base` is the last state, or the planned one: what it says holds where the graph says
@@ -36,20 +37,26 @@ pub(crate) fn state(base: &Value, observed: &Observed, applied: Option<&Applied>
     common.records(&mut state);
     common.tags(&mut state);
     state.put("ready", outputs::serves(observed, group(&state, observed).map(|(id, _)| id)));
-    state.put("topology", topology(resolved(observed).iter(), true));
+    state.put("topology", topology(resolved(&state, observed).iter(), true));
     put_url(&mut state);
     let config = Config::parse(&state);
     put_texts(&mut state, config.as_ref());
     state.unknown_as_null()
 }
 
-/// The graph with the instances of target groups by their ids.
-fn resolved(observed: &Observed) -> BTreeMap<NodeId, Node> {
+/// The graph with the instances of target groups by their ids. AWS tells the parameter group of a cache by its nodes
+/// only: without one it counts as right.
+fn resolved(state: &Value, observed: &Observed) -> BTreeMap<NodeId, Node> {
+    let version = state.get("cache").get("engine_version").as_str();
     let known = |target: &Ref| observed.resolve(target).map_or_else(|| target.clone(), Ref::Known);
     let node = |existing: &Existing| match &existing.node {
         Node::TargetGroup(group) => {
             let targets = group.targets.iter().map(known).collect();
             Node::TargetGroup(TargetGroup { targets, ..group.clone() })
+        }
+        Node::Cache(cache) if cache.settings.parameter_group.is_none() => {
+            let settings = CacheSettings { parameter_group: version.map(parameter_group), ..cache.settings.clone() };
+            Node::Cache(Cache { settings, ..cache.clone() })
         }
         other => other.clone(),
     };
@@ -138,7 +145,7 @@ fn put_cache(state: &mut Value, observed: &Observed) {
     }
     cache.put("replica_count", there.settings.replica_count);
     cache.put("automatic_failover", there.settings.automatic_failover);
-    cache.put("transit_encryption", there.transit_encryption);
+    cache.put("transit_encryption", there.transit_encryption.is_on());
     cache.put("at_rest_encryption", there.at_rest_encryption);
     state.put("cache", cache);
     let subnets = observed.subnet_groups().next().map(|(_, group)| &group.subnet_ids);

@@ -169,7 +169,7 @@ pub(crate) fn tags() -> [Attribute; 2] {
 }
 
 /// What a topology consists of. `roles` says which target groups there are, `groups` whether the rules are of
-/// several security groups.
+/// several security groups: a cluster's.
 pub(crate) fn topology(roles: &str, groups: bool) -> Vec<Attribute> {
     let string = |name, text: &str| Attribute::string(name).computed().describe(text);
     let number = |name, text: &str| Attribute::number(name).computed().describe(text);
@@ -199,6 +199,22 @@ pub(crate) fn topology(roles: &str, groups: bool) -> Vec<Attribute> {
         ),
         string("description", "What it is for."),
     ];
+    let cache = vec![
+        string(
+            "transit_encryption",
+            "Which connections it takes: encrypted ones only (`required`), both kinds (`preferred`), or those in \
+             cleartext (`disabled`).",
+        ),
+        string("parameter_group", "Its parameter group: AWS's own for the version, with cluster mode disabled."),
+        Attribute::bool("multi_az").computed().describe(
+            "Whether its nodes are in different availability zones. So they are with `cache.automatic_failover`.",
+        ),
+    ];
+    let metadata_options = vec![
+        string("http_endpoint", "Whether there is any: `enabled` or `disabled`."),
+        string("http_tokens", "Whether it is for sessions only: `required` or `optional`."),
+        number("http_put_response_hop_limit", "How many hops away the token of a session gets."),
+    ];
     let hold = if groups {
         security_group_rules.push(string(
             "security_group",
@@ -208,11 +224,22 @@ pub(crate) fn topology(roles: &str, groups: bool) -> Vec<Attribute> {
     } else {
         "The security group rules that hold for the load balancer."
     };
-    vec![
+    let mut topology = vec![
         Attribute::object_list("listeners", listeners).computed().describe("The listeners, by port."),
         Attribute::object_list("target_groups", target_groups).computed().describe("The target groups, by role."),
         Attribute::object_list("security_group_rules", security_group_rules).computed().describe(hold),
-    ]
+    ];
+    if groups {
+        topology.extend([
+            Attribute::object_list("metadata_options", metadata_options)
+                .computed()
+                .describe("How the nodes give their instance metadata: one element, unless they differ."),
+            Attribute::object("cache", cache)
+                .computed()
+                .describe("The cache, in what no argument tells; null with `cache.endpoint`."),
+        ]);
+    }
+    topology
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use tfplugin::value::Value;
 
 use super::LOAD_BALANCER;
 use super::config::UNKNOWN;
+use crate::aws::MetadataOptions;
+use crate::stack::cluster::Cache;
 use crate::stack::ownership::role;
 use crate::stack::{Action, Listener, Node, NodeId, Ref, Rule, TargetGroup, attributes};
 
@@ -21,8 +23,8 @@ fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Value {
     if all.iter().any(Value::is_unknown) { Value::Unknown } else { Value::set(all) }
 }
 
-/// The topology of a graph. The rules are those that hold for the load balancer, or those of every group, by its
-/// name.
+/// The topology of a graph. The rules are those that hold for the load balancer; or those of every group, by its
+/// name, of a cluster, whose cache and nodes are told of, too.
 pub(crate) fn topology<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> + Clone, every_group: bool) -> Value {
     let listeners: Vec<&Listener> = nodes
         .clone()
@@ -42,10 +44,45 @@ pub(crate) fn topology<'a>(nodes: impl Iterator<Item = (&'a NodeId, &'a Node)> +
             groups.insert((group.role, &group.name), group_value(group));
         }
     }
-    Value::object([
+    let mut topology = Value::object([
         ("listeners", Value::List(listeners.collect())),
         ("target_groups", Value::List(groups.into_values().collect())),
-        ("security_group_rules", if every_group { every_rule(nodes) } else { rules_value(nodes) }),
+    ]);
+    if every_group {
+        let cache = nodes.clone().find_map(|(_, node)| match node {
+            Node::Cache(cache) => Some(cache),
+            _ => None,
+        });
+        let metadata: BTreeSet<MetadataOptions> = nodes
+            .clone()
+            .filter_map(|(_, node)| match node {
+                Node::Instance(instance) => Some(instance.metadata),
+                _ => None,
+            })
+            .collect();
+        topology.put("metadata_options", Value::List(metadata.into_iter().map(metadata_value).collect()));
+        topology.put("cache", cache.map_or(Value::Null, cache_value));
+        topology.put("security_group_rules", every_rule(nodes));
+    } else {
+        topology.put("security_group_rules", rules_value(nodes));
+    }
+    topology
+}
+
+/// In the terms of AWS.
+fn metadata_value(options: MetadataOptions) -> Value {
+    Value::object([
+        ("http_endpoint", Value::from(if options.enabled { "enabled" } else { "disabled" })),
+        ("http_tokens", Value::from(if options.requires_session { "required" } else { "optional" })),
+        ("http_put_response_hop_limit", Value::from(i64::from(options.hop_limit))),
+    ])
+}
+
+fn cache_value(cache: &Cache) -> Value {
+    Value::object([
+        ("transit_encryption", Value::from(cache.transit_encryption.as_str())),
+        ("multi_az", Value::from(cache.settings.multi_az)),
+        ("parameter_group", Value::from(cache.settings.parameter_group.as_ref())),
     ])
 }
 

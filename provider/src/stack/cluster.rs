@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::{NodeId, Ref};
-use crate::aws::{CacheSettings, LaunchedInfo, ReplicationGroupInfo};
+use crate::aws::{CacheSettings, LaunchedInfo, MetadataOptions, ReplicationGroupInfo, TransitEncryption};
 
 /// How much of a hash the name of an instance or a cache carries.
 const HASH_LENGTH: usize = 8;
@@ -25,13 +25,21 @@ pub(crate) struct Cache {
     pub(crate) id: String,
     pub(crate) description: String,
     pub(crate) settings: CacheSettings,
-    pub(crate) transit_encryption: bool,
+    pub(crate) transit_encryption: TransitEncryption,
     pub(crate) at_rest_encryption: bool,
     /// The SSM parameter with its token. What is there does not tell it.
     pub(crate) auth_token_parameter: Option<String>,
     /// The name of its subnet group. What is there does not tell it.
     pub(crate) subnet_group: String,
     pub(crate) security_groups: BTreeSet<Ref>,
+}
+
+/// AWS's own parameter group for a version of Redis OSS, with cluster mode disabled.
+pub(crate) fn parameter_group(version: &str) -> String {
+    match version.split('.').next().unwrap_or(version) {
+        "6" => "default.redis6.x".to_owned(),
+        major => format!("default.redis{major}"),
+    }
 }
 
 /// What AWS alone says of a cache.
@@ -49,7 +57,11 @@ impl From<&ReplicationGroupInfo> for CacheFacts {
     }
 }
 
-/// An instance of a cluster. Nothing of it changes in place: what differs is another instance.
+/// How every instance gives its metadata: nothing on it is further away than a process of its own.
+pub(crate) const METADATA: MetadataOptions = MetadataOptions { enabled: true, requires_session: true, hop_limit: 1 };
+
+/// An instance of a cluster. Nothing of it changes in place but how it gives its metadata: what differs is another
+/// instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Instance {
     /// Its place in the cluster, from 1.
@@ -62,8 +74,9 @@ pub(crate) struct Instance {
     pub(crate) security_groups: BTreeSet<Ref>,
     /// A hash of what it is started with.
     pub(crate) spec: String,
-    /// Whether it runs, or starts, and gives its metadata with a session token only.
+    /// Whether it runs, or starts.
     pub(crate) sound: bool,
+    pub(crate) metadata: MetadataOptions,
     /// What it is started with; only known of one that is wanted.
     pub(crate) start: Option<Start>,
 }
@@ -97,7 +110,7 @@ pub(crate) struct InstanceFacts {
 }
 
 impl Instance {
-    /// Which instance it is: one that differs in anything is another.
+    /// Which instance it is: one that differs in anything that does not change in place is another.
     pub(crate) fn id(&self) -> NodeId {
         let groups: Vec<String> = self.security_groups.iter().map(ToString::to_string).collect();
         let Self { image_id, instance_type, subnet_id, key_name, instance_profile, spec, sound, .. } = self;
@@ -124,7 +137,8 @@ impl Instance {
             instance_profile: info.instance_profile.clone(),
             security_groups: groups,
             spec: spec.to_owned(),
-            sound: matches!(info.instance.state.as_str(), "pending" | "running") && info.requires_session,
+            sound: matches!(info.instance.state.as_str(), "pending" | "running"),
+            metadata: info.metadata,
             start: None,
         }
     }
@@ -177,7 +191,16 @@ mod tests {
             security_groups: [Ref::Of(NodeId::SecurityGroup("node"))].into(),
             spec: "0123456789abcdef".to_owned(),
             sound: true,
+            metadata: METADATA,
             start: None,
+        }
+    }
+
+    #[test]
+    fn a_version_has_the_parameter_group_of_its_family() {
+        for (version, expected) in [("6.0", "default.redis6.x"), ("6.2", "default.redis6.x"), ("7.1", "default.redis7")]
+        {
+            assert_eq!(parameter_group(version), expected);
         }
     }
 
@@ -217,7 +240,7 @@ mod tests {
             instance_type: "t3.micro".to_owned(),
             key_name: None,
             instance_profile: None,
-            requires_session: true,
+            metadata: METADATA,
             tags: crate::aws::Tags::new(),
         };
         let found = Instance::found(&info, &instance().tag(), instance().security_groups);

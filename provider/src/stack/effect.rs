@@ -158,6 +158,11 @@ impl Observed {
                     cache.settings = CacheSettings { replica_count, ..settings.clone() };
                 }
             }
+            Change::SetTransitEncryption(wanted) => {
+                if let Some(cache) = self.cache_mut(node) {
+                    cache.transit_encryption = *wanted;
+                }
+            }
             Change::SetCacheSecurityGroups(groups) => {
                 if let Some(cache) = self.cache_mut(node) {
                     cache.security_groups.clone_from(groups);
@@ -166,6 +171,11 @@ impl Observed {
             Change::SetReplicas(_, count) => {
                 if let Some(cache) = self.cache_mut(node) {
                     cache.settings.replica_count = *count;
+                }
+            }
+            Change::SetMetadataOptions(options) => {
+                if let Some(instance) = self.instance_mut(node) {
+                    instance.metadata = *options;
                 }
             }
             Change::ModifyListener(_) | Change::AddCertificates(_) | Change::RemoveCertificates(_) => {

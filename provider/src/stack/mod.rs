@@ -427,6 +427,7 @@ typed_change! {
     listener_mut: Listener;
     cache_mut: Cache;
     subnet_group_mut: CacheSubnetGroup;
+    instance_mut: Instance;
 }
 
 impl Desired {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::cluster::{Cache, CacheSubnetGroup, Instance};
 use super::{Action, Listener, LoadBalancer, NodeId, Record, Ref, Rule, SecurityGroup, TargetGroup};
-use crate::aws::{Attributes, CacheSettings, HealthCheck, Tags};
+use crate::aws::{Attributes, CacheSettings, HealthCheck, MetadataOptions, Tags, TransitEncryption};
 
 /// A step's place in its plan.
 pub(crate) type StepId = usize;
@@ -54,6 +54,7 @@ pub(crate) enum Change {
     DeleteCacheSubnetGroup,
     CreateCache(Cache),
     SetCache(CacheSettings),
+    SetTransitEncryption(TransitEncryption),
     SetCacheSecurityGroups(BTreeSet<Ref>),
     /// From so many replicas to so many.
     SetReplicas(i64, i64),
@@ -63,6 +64,7 @@ pub(crate) enum Change {
 
     LaunchInstance(Instance),
     WaitRunning,
+    SetMetadataOptions(MetadataOptions),
     TerminateInstance,
 
     /// Tags every object of the set; all are in the same service.
@@ -225,10 +227,16 @@ impl fmt::Display for Change {
             | Self::DeleteCacheSubnetGroup
             | Self::DeleteCache => f.write_str("delete"),
             Self::SetCacheSubnets(subnets) => write!(f, "set subnets {}", List(subnets)),
-            Self::SetCache(CacheSettings { node_type, engine_version, automatic_failover, .. }) => {
-                let version = engine_version.as_deref().unwrap_or("its version");
-                write!(f, "set {node_type}, {version}, automatic failover {automatic_failover}")
+            Self::SetCache(settings) => {
+                let CacheSettings { node_type, automatic_failover, multi_az, .. } = settings;
+                let version = settings.engine_version.as_deref().unwrap_or("its version");
+                let group = settings.parameter_group.as_deref().unwrap_or("its parameter group");
+                write!(
+                    f,
+                    "set {node_type}, {version}, {group}, automatic failover {automatic_failover}, multi-AZ {multi_az}"
+                )
             }
+            Self::SetTransitEncryption(wanted) => write!(f, "set encryption in transit {}", wanted.as_str()),
             Self::SetReplicas(_, count) => write!(f, "set {count} replicas"),
             Self::WaitCacheAvailable => f.write_str("wait until available"),
             Self::WaitCacheDeleted => f.write_str("wait until it is gone"),
@@ -236,6 +244,9 @@ impl fmt::Display for Change {
                 write!(f, "launch {} with {} in {}", instance.instance_type, instance.image_id, instance.subnet_id)
             }
             Self::WaitRunning => f.write_str("wait until running"),
+            Self::SetMetadataOptions(MetadataOptions { enabled, requires_session, hop_limit }) => {
+                write!(f, "set metadata enabled {enabled}, sessions required {requires_session}, hop limit {hop_limit}")
+            }
             Self::TerminateInstance => f.write_str("terminate"),
             Self::SetHealthCheck(check) => {
                 write!(f, "probe {} {} every {} s", check.protocol, check.path, check.interval)

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
-use super::{ACCOUNT, FakeAws};
+use super::{ACCOUNT, FakeAws, launches};
 use crate::aws::{
     Attributes, Aws, CacheSettings, CacheSubnetGroupInfo, CertificateInfo, Direction, HealthCheck, InstanceInfo,
-    LaunchedInfo, ListenerInfo, ListenerRuleInfo, ListenerSettings, LoadBalancerInfo, LoadBalancerKey,
+    LaunchedInfo, ListenerInfo, ListenerRuleInfo, ListenerSettings, LoadBalancerInfo, LoadBalancerKey, MetadataOptions,
     NetworkInterfaceInfo, NewInstance, NewLoadBalancer, NewReplicationGroup, NewSecurityGroup, NewTargetGroup,
     RecordChange, RecordInfo, ReplicationGroupInfo, Result, RouteTableInfo, RuleSettings, SecurityGroupInfo,
-    SecurityGroupKey, SubnetInfo, Tags, TargetGroupInfo, TargetHealth, VpcInfo,
+    SecurityGroupKey, SubnetInfo, Tags, TargetGroupInfo, TargetHealth, TransitEncryption, VpcInfo,
 };
 
 /// Several ids, for the log.
@@ -295,9 +295,15 @@ impl Aws for FakeAws {
     async fn launched_by_id(&self, ids: &BTreeSet<String>) -> Result<Vec<LaunchedInfo>> {
         self.call("ec2:DescribeInstances", &joined(ids), |state| Ok(state.launched_by_id(ids))).await
     }
+    async fn root_device(&self, image_id: &str) -> Result<String> {
+        self.call("ec2:DescribeImages", image_id, |_| Ok(launches::ROOT_DEVICE.to_owned())).await
+    }
     async fn run_instance(&self, new: &NewInstance) -> Result<String> {
         let name = new.tags.get("Name").cloned().unwrap_or_default();
         self.call("ec2:RunInstances", &name, |state| state.run_instance(new)).await
+    }
+    async fn modify_metadata_options(&self, id: &str, options: MetadataOptions) -> Result<()> {
+        self.call("ec2:ModifyInstanceMetadataOptions", id, |state| state.modify_metadata_options(id, options)).await
     }
     async fn terminate_instance(&self, id: &str) -> Result<()> {
         self.call("ec2:TerminateInstances", id, |state| state.terminate_instance(id)).await
@@ -336,8 +342,11 @@ impl Aws for FakeAws {
         })
         .await
     }
-    async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()> {
-        self.call("elasticache:ModifyReplicationGroup", id, |state| state.modify_replication_group(id, settings)).await
+    async fn modify_replication_group(&self, id: &str, _there: &CacheSettings, wanted: &CacheSettings) -> Result<()> {
+        self.call("elasticache:ModifyReplicationGroup", id, |state| state.modify_replication_group(id, wanted)).await
+    }
+    async fn set_transit_encryption(&self, id: &str, wanted: TransitEncryption) -> Result<()> {
+        self.call("elasticache:ModifyReplicationGroup", id, |state| state.set_transit_encryption(id, wanted)).await
     }
     async fn set_cache_security_groups(&self, id: &str, groups: &BTreeSet<String>) -> Result<()> {
         self.call("elasticache:ModifyReplicationGroup", id, |state| state.set_cache_security_groups(id, groups)).await

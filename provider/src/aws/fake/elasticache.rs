@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{ACCOUNT, Answer, Refusal, State, refuse};
-use crate::aws::{CacheSettings, CacheSubnetGroupInfo, NewReplicationGroup, ReplicationGroupInfo, Tags};
+use crate::aws::{
+    CacheSettings, CacheSubnetGroupInfo, NewReplicationGroup, ReplicationGroupInfo, Tags, TransitEncryption,
+};
 
 /// A replication group.
 #[derive(Clone, Debug)]
@@ -13,6 +15,8 @@ pub(crate) struct Cache {
     pub arn: String,
     /// What it was created with, with its settings as they are now.
     pub new: NewReplicationGroup,
+    /// Which connections it takes now.
+    pub transit_encryption: TransitEncryption,
     /// The token it wants.
     pub auth_token: Option<String>,
     /// Its tags.
@@ -104,7 +108,7 @@ impl State {
                 id: id.clone(),
                 status: cache.status.to_owned(),
                 settings: cache.new.settings.clone(),
-                transit_encryption: cache.new.transit_encryption,
+                transit_encryption: cache.transit_encryption,
                 at_rest_encryption: cache.new.at_rest_encryption,
                 endpoint: (cache.status != "creating").then(|| (format!("master.{id}.cache.amazonaws.com"), 6379)),
                 subnet_group: Some(cache.new.subnet_group.clone()),
@@ -134,6 +138,7 @@ impl State {
         let cache = Cache {
             arn: arn.clone(),
             new: new.clone(),
+            transit_encryption: TransitEncryption::created(new.transit_encryption),
             auth_token: auth_token.map(str::to_owned),
             tags: new.tags.clone(),
             status: "creating",
@@ -155,8 +160,28 @@ impl State {
     pub(super) fn modify_replication_group(&mut self, id: &str, settings: &CacheSettings) -> Answer<()> {
         let until = self.clock + self.cache_changing;
         let cache = self.changed_cache(id)?;
-        let replica_count = cache.new.settings.replica_count;
+        let there = &cache.new.settings;
+        if there.node_type != settings.node_type && there.engine_version != settings.engine_version {
+            return refuse("InvalidParameterCombination", "a node type and a version are two modifications");
+        }
+        let replica_count = there.replica_count;
         cache.new.settings = CacheSettings { replica_count, ..settings.clone() };
+        (cache.status, cache.until) = ("modifying", until);
+        Ok(())
+    }
+
+    /// From one end to the other it goes by way of `preferred` only, and with a token not at all.
+    pub(super) fn set_transit_encryption(&mut self, id: &str, wanted: TransitEncryption) -> Answer<()> {
+        let until = self.clock + self.cache_changing;
+        let cache = self.changed_cache(id)?;
+        if cache.auth_token.is_some() {
+            return refuse("InvalidParameterCombination", "not supported for access control enabled clusters");
+        }
+        let there = cache.transit_encryption;
+        if there != wanted && ![there, wanted].contains(&TransitEncryption::Preferred) {
+            return refuse("InvalidParameterCombination", "the transit encryption mode must be preferred first");
+        }
+        cache.transit_encryption = wanted;
         (cache.status, cache.until) = ("modifying", until);
         Ok(())
     }
@@ -172,7 +197,11 @@ impl State {
     pub(super) fn set_replica_count(&mut self, id: &str, count: i64) -> Answer<()> {
         let until = self.clock + self.cache_changing;
         let cache = self.changed_cache(id)?;
-        cache.new.settings.replica_count = count;
+        let settings = &mut cache.new.settings;
+        if count == 0 && (settings.automatic_failover || settings.multi_az) {
+            return refuse("InvalidParameterValue", "a replica must be there to fail over to");
+        }
+        settings.replica_count = count;
         (cache.status, cache.until) = ("modifying", until);
         Ok(())
     }
@@ -215,10 +244,10 @@ impl State {
             let groups: Vec<String> = cache.new.security_groups.iter().map(|id| group(id)).collect();
             let new = &cache.new;
             format!(
-                "cache {id}: {} {:?} tls {} at rest {} token {} in {} groups {groups:?} tags {:?}",
+                "cache {id}: {} {:?} tls {:?} at rest {} token {} in {} groups {groups:?} tags {:?}",
                 cache.status,
                 new.settings,
-                new.transit_encryption,
+                cache.transit_encryption,
                 new.at_rest_encryption,
                 cache.auth_token.is_some(),
                 new.subnet_group,
@@ -248,6 +277,8 @@ mod tests {
                 engine_version: Some("7.1".to_owned()),
                 replica_count: 0,
                 automatic_failover: false,
+                multi_az: false,
+                parameter_group: Some("default.redis7".to_owned()),
             },
             transit_encryption: false,
             at_rest_encryption: true,

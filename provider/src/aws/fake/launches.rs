@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Answer, State, refuse};
-use crate::aws::{InstanceInfo, LaunchedInfo, NewInstance};
+use crate::aws::{InstanceInfo, LaunchedInfo, MetadataOptions, NewInstance};
+
+/// What every image calls its root volume.
+pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
 
 /// What an instance was launched with.
 #[derive(Clone, Debug)]
@@ -13,8 +16,8 @@ pub(crate) struct Launch {
     pub new: NewInstance,
     /// When it runs.
     pub running_at: Duration,
-    /// Whether its metadata can be had with a session token only.
-    pub requires_session: bool,
+    /// How it gives its metadata now.
+    pub metadata: MetadataOptions,
 }
 
 /// The parameters that name the newest images of Amazon Linux.
@@ -59,7 +62,7 @@ impl State {
             instance_type: new.instance_type.clone(),
             key_name: new.key_name.clone(),
             instance_profile: new.instance_profile.clone(),
-            requires_session: launch.requires_session,
+            metadata: launch.metadata,
             tags: new.tags.clone(),
         })
     }
@@ -77,6 +80,9 @@ impl State {
         }
         if new.user_data.len() > 16 * 1024 {
             return refuse("InvalidParameterValue", "user data is limited to 16384 bytes");
+        }
+        if new.root_device != ROOT_DEVICE {
+            return refuse("InvalidBlockDeviceMapping", &new.root_device);
         }
         for group in &new.security_groups {
             let known = self.security_groups.get(group);
@@ -98,8 +104,18 @@ impl State {
         };
         let running_at = self.clock + self.booting;
         self.instances.insert(id.clone(), instance);
-        self.launches.insert(id.clone(), Launch { new: new.clone(), running_at, requires_session: true });
+        self.launches.insert(id.clone(), Launch { new: new.clone(), running_at, metadata: new.metadata });
         Ok(id)
+    }
+
+    pub(super) fn modify_metadata_options(&mut self, id: &str, options: MetadataOptions) -> Answer<()> {
+        match self.launches.get_mut(id) {
+            Some(launch) => {
+                launch.metadata = options;
+                Ok(())
+            }
+            None => refuse("InvalidInstanceID.NotFound", id),
+        }
     }
 
     /// It stays to be described, without an address and its security groups.
@@ -122,7 +138,7 @@ impl State {
             let groups: Vec<String> = instance.security_groups.iter().map(|id| group(id)).collect();
             let new = &launch.new;
             Some(format!(
-                "instance {}: {} {} {} {} key {:?} profile {:?} groups {groups:?} volume {} data {:?} session {} tags {:?}",
+                "instance {}: {} {} {} {} key {:?} profile {:?} groups {groups:?} volume {} data {:?} metadata {:?} tags {:?}",
                 self.launch_name(id),
                 instance.state,
                 new.image_id,
@@ -132,7 +148,7 @@ impl State {
                 new.instance_profile,
                 new.root_volume_size,
                 new.user_data,
-                launch.requires_session,
+                launch.metadata,
                 new.tags,
             ))
         });
@@ -162,7 +178,9 @@ mod tests {
             security_groups: set(&["sg-hosts"]),
             key_name: None,
             instance_profile: None,
+            root_device: ROOT_DEVICE.to_owned(),
             root_volume_size: 8,
+            metadata: MetadataOptions { enabled: true, requires_session: true, hop_limit: 1 },
             user_data: String::new(),
             tags: tags("us"),
             volume_tags: tags("us"),

@@ -19,16 +19,14 @@ use super::error::{empty_answer, error, found};
 use super::rules::{permissions, rule_of, rules_of};
 use super::{chunks, is_ours, list, set, text};
 use crate::aws::{
-    Direction, InstanceInfo, LaunchedInfo, NetworkInterfaceInfo, NewInstance, NewSecurityGroup, Result, RouteInfo,
-    RouteTableInfo, RuleSettings, SecurityGroupInfo, SecurityGroupKey, SubnetInfo, Tags, VpcInfo,
+    Direction, InstanceInfo, LaunchedInfo, MetadataOptions, NetworkInterfaceInfo, NewInstance, NewSecurityGroup,
+    Result, RouteInfo, RouteTableInfo, RuleSettings, SecurityGroupInfo, SecurityGroupKey, SubnetInfo, Tags, VpcInfo,
 };
 
 /// Values of one filter, at most.
 const VALUES_PER_FILTER: usize = 200;
 
-/// The root volume of Amazon Linux.
-const ROOT_DEVICE: &str = "/dev/xvda";
-
+const DESCRIBE_IMAGES: &str = "ec2:DescribeImages";
 const RUN_INSTANCES: &str = "ec2:RunInstances";
 const DESCRIBE_RULES: &str = "ec2:DescribeSecurityGroupRules";
 const CREATE_SECURITY_GROUP: &str = "ec2:CreateSecurityGroup";
@@ -366,7 +364,7 @@ async fn filtered_instances(client: &Client, filter: Filter) -> Result<Vec<Launc
 }
 
 fn launched_info(of: &Instance) -> LaunchedInfo {
-    let tokens = of.metadata_options().and_then(|options| options.http_tokens());
+    let metadata = of.metadata_options();
     LaunchedInfo {
         instance: instance_info(of),
         image_id: text(of.image_id()),
@@ -378,15 +376,36 @@ fn launched_info(of: &Instance) -> LaunchedInfo {
             .and_then(|profile| profile.arn())
             .and_then(|arn| arn.rsplit('/').next())
             .map(str::to_owned),
-        requires_session: tokens == Some(&HttpTokensState::Required),
+        metadata: MetadataOptions {
+            enabled: metadata.and_then(|options| options.http_endpoint())
+                != Some(&InstanceMetadataEndpointState::Disabled),
+            requires_session: metadata.and_then(|options| options.http_tokens()) == Some(&HttpTokensState::Required),
+            hop_limit: metadata.and_then(|options| options.http_put_response_hop_limit()).unwrap_or(1),
+        },
         tags: tags_of(of.tags()),
     }
 }
 
+fn endpoint(of: MetadataOptions) -> InstanceMetadataEndpointState {
+    if of.enabled { InstanceMetadataEndpointState::Enabled } else { InstanceMetadataEndpointState::Disabled }
+}
+
+fn tokens(of: MetadataOptions) -> HttpTokensState {
+    if of.requires_session { HttpTokensState::Required } else { HttpTokensState::Optional }
+}
+
+pub(super) async fn root_device(client: &Client, image_id: &str) -> Result<String> {
+    // By id: there is nothing to launch when this one does not exist.
+    let answer = client.describe_images().image_ids(image_id).send().await.map_err(error(DESCRIBE_IMAGES))?;
+    let name = answer.images().first().and_then(|image| image.root_device_name());
+    name.map(str::to_owned).ok_or_else(|| empty_answer(DESCRIBE_IMAGES, "the name of the image's root volume"))
+}
+
 pub(super) async fn run_instance(client: &Client, new: &NewInstance) -> Result<String> {
     let metadata = InstanceMetadataOptionsRequest::builder()
-        .http_endpoint(InstanceMetadataEndpointState::Enabled)
-        .http_tokens(HttpTokensState::Required)
+        .http_endpoint(endpoint(new.metadata))
+        .http_tokens(tokens(new.metadata))
+        .http_put_response_hop_limit(new.metadata.hop_limit)
         .build();
     let volume = EbsBlockDevice::builder()
         .encrypted(true)
@@ -409,7 +428,7 @@ pub(super) async fn run_instance(client: &Client, new: &NewInstance) -> Result<S
         .set_key_name(new.key_name.clone())
         .set_iam_instance_profile(new.instance_profile.as_ref().map(profile))
         .metadata_options(metadata)
-        .block_device_mappings(BlockDeviceMapping::builder().device_name(ROOT_DEVICE).ebs(volume).build())
+        .block_device_mappings(BlockDeviceMapping::builder().device_name(&new.root_device).ebs(volume).build())
         .user_data(STANDARD.encode(&new.user_data))
         .set_tag_specifications(Some([of_instance, of_volume].concat()))
         .send()
@@ -417,6 +436,16 @@ pub(super) async fn run_instance(client: &Client, new: &NewInstance) -> Result<S
         .map_err(error(RUN_INSTANCES))?;
     let id = answer.instances().first().and_then(|instance| instance.instance_id());
     id.map(str::to_owned).ok_or_else(|| empty_answer(RUN_INSTANCES, "the instance's id"))
+}
+
+pub(super) async fn modify_metadata_options(client: &Client, id: &str, options: MetadataOptions) -> Result<()> {
+    let request = client
+        .modify_instance_metadata_options()
+        .instance_id(id)
+        .http_endpoint(endpoint(options))
+        .http_tokens(tokens(options))
+        .http_put_response_hop_limit(options.hop_limit);
+    request.send().await.map_err(error("ec2:ModifyInstanceMetadataOptions")).map(drop)
 }
 
 pub(super) async fn terminate_instance(client: &Client, id: &str) -> Result<()> {

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use aws_sdk_elasticache::Client;
 use aws_sdk_elasticache::types::{
-    AutomaticFailoverStatus, CacheCluster, CacheSubnetGroup, Endpoint, ReplicationGroup, Tag,
+    AutomaticFailoverStatus, CacheCluster, CacheSubnetGroup, Endpoint, MultiAzStatus, ReplicationGroup, Tag,
+    TransitEncryptionMode,
 };
 
 use super::error::{empty_answer, error, found};
 use super::{is_ours, list, set, text};
 use crate::aws::{
     AwsError, CacheSettings, CacheSubnetGroupInfo, NewReplicationGroup, ReplicationGroupInfo, Result, Tags,
+    TransitEncryption,
 };
 
 const CREATE_SUBNET_GROUP: &str = "elasticache:CreateCacheSubnetGroup";
@@ -100,8 +102,13 @@ fn replication_group_info(of: &ReplicationGroup, member: Option<&CacheCluster>) 
             engine_version: member.and_then(|member| member.engine_version()).map(minor_version),
             replica_count: i64::try_from(of.member_clusters().len().saturating_sub(1)).unwrap_or_default(),
             automatic_failover: fails_over,
+            multi_az: of.multi_az() == Some(&MultiAzStatus::Enabled),
+            parameter_group: member
+                .and_then(|member| member.cache_parameter_group())
+                .and_then(|group| group.cache_parameter_group_name())
+                .map(str::to_owned),
         },
-        transit_encryption: of.transit_encryption_enabled() == Some(true),
+        transit_encryption: transit_encryption(of),
         at_rest_encryption: of.at_rest_encryption_enabled() == Some(true),
         endpoint: endpoint.and_then(host_and_port),
         subnet_group: member.and_then(|member| member.cache_subnet_group_name()).map(str::to_owned),
@@ -109,6 +116,15 @@ fn replication_group_info(of: &ReplicationGroup, member: Option<&CacheCluster>) 
             .into_iter()
             .flat_map(|member| member.security_groups())
             .map(|group| group.security_group_id())),
+    }
+}
+
+/// Where AWS tells no mode, every connection is of the one kind.
+fn transit_encryption(of: &ReplicationGroup) -> TransitEncryption {
+    match (of.transit_encryption_enabled(), of.transit_encryption_mode()) {
+        (Some(true), Some(TransitEncryptionMode::Preferred)) => TransitEncryption::Preferred,
+        (Some(true), _) => TransitEncryption::Required,
+        _ => TransitEncryption::Disabled,
     }
 }
 
@@ -131,7 +147,8 @@ pub(super) async fn create_replication_group(
         .num_node_groups(1)
         .replicas_per_node_group(count(new.settings.replica_count))
         .automatic_failover_enabled(new.settings.automatic_failover)
-        .multi_az_enabled(new.settings.automatic_failover)
+        .multi_az_enabled(new.settings.multi_az)
+        .set_cache_parameter_group_name(new.settings.parameter_group.clone())
         .transit_encryption_enabled(new.transit_encryption)
         .at_rest_encryption_enabled(new.at_rest_encryption)
         .cache_subnet_group_name(&new.subnet_group)
@@ -149,16 +166,39 @@ fn count(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-pub(super) async fn modify_replication_group(client: &Client, id: &str, settings: &CacheSettings) -> Result<()> {
+pub(super) async fn modify_replication_group(
+    client: &Client,
+    id: &str,
+    there: &CacheSettings,
+    wanted: &CacheSettings,
+) -> Result<()> {
+    let flag = |there: bool, wanted: bool| (there != wanted).then_some(wanted);
     let request = client
         .modify_replication_group()
         .replication_group_id(id)
-        .cache_node_type(&settings.node_type)
-        .set_engine_version(settings.engine_version.clone())
-        .automatic_failover_enabled(settings.automatic_failover)
-        .multi_az_enabled(settings.automatic_failover)
+        .set_cache_node_type((there.node_type != wanted.node_type).then(|| wanted.node_type.clone()))
+        .set_engine_version(told(there.engine_version.as_ref(), wanted.engine_version.as_ref()))
+        .set_automatic_failover_enabled(flag(there.automatic_failover, wanted.automatic_failover))
+        .set_multi_az_enabled(flag(there.multi_az, wanted.multi_az))
+        .set_cache_parameter_group_name(told(there.parameter_group.as_ref(), wanted.parameter_group.as_ref()))
         .apply_immediately(true);
     request.send().await.map_err(error("elasticache:ModifyReplicationGroup")).map(drop)
+}
+
+/// What to set where what is there is told, and is something else.
+fn told(there: Option<&String>, wanted: Option<&String>) -> Option<String> {
+    wanted.filter(|wanted| there.is_some_and(|there| there != *wanted)).cloned()
+}
+
+pub(super) async fn set_transit_encryption(client: &Client, id: &str, wanted: TransitEncryption) -> Result<()> {
+    let mode = match wanted {
+        TransitEncryption::Disabled => None,
+        TransitEncryption::Preferred => Some(TransitEncryptionMode::Preferred),
+        TransitEncryption::Required => Some(TransitEncryptionMode::Required),
+    };
+    let request = client.modify_replication_group().replication_group_id(id).set_transit_encryption_mode(mode);
+    let answer = request.transit_encryption_enabled(wanted.is_on()).apply_immediately(true).send().await;
+    answer.map_err(error("elasticache:ModifyReplicationGroup")).map(drop)
 }
 
 pub(super) async fn set_security_groups(client: &Client, id: &str, groups: &BTreeSet<String>) -> Result<()> {
@@ -220,6 +260,22 @@ mod tests {
     fn a_version_is_compared_by_what_can_be_asked_for() {
         for (given, expected) in [("7.1.0", "7.1"), ("7.1", "7.1"), ("6.2.6", "6.2")] {
             assert_eq!(minor_version(given), expected);
+        }
+    }
+
+    #[test]
+    fn encryption_in_transit_without_a_mode_is_required() {
+        let preferred = Some(TransitEncryptionMode::Preferred);
+        for (enabled, mode, expected) in [
+            (false, None, TransitEncryption::Disabled),
+            (true, None, TransitEncryption::Required),
+            (true, Some(TransitEncryptionMode::Required), TransitEncryption::Required),
+            (true, preferred.clone(), TransitEncryption::Preferred),
+            (false, preferred, TransitEncryption::Disabled),
+        ] {
+            let group = ReplicationGroup::builder().transit_encryption_enabled(enabled);
+            let group = group.set_transit_encryption_mode(mode).build();
+            assert_eq!(transit_encryption(&group), expected, "{group:?}");
         }
     }
 }

@@ -359,8 +359,16 @@ impl Aws for SdkAws {
         ec2::launched_by_id(&self.clients().await?.ec2, ids).await
     }
 
+    async fn root_device(&self, image_id: &str) -> Result<String> {
+        ec2::root_device(&self.clients().await?.ec2, image_id).await
+    }
+
     async fn run_instance(&self, new: &NewInstance) -> Result<String> {
         ec2::run_instance(&self.clients().await?.ec2, new).await
+    }
+
+    async fn modify_metadata_options(&self, id: &str, options: MetadataOptions) -> Result<()> {
+        ec2::modify_metadata_options(&self.clients().await?.ec2, id, options).await
     }
 
     async fn terminate_instance(&self, id: &str) -> Result<()> {
@@ -396,8 +404,12 @@ impl Aws for SdkAws {
         elasticache::create_replication_group(&self.clients().await?.elasticache, new, auth_token).await
     }
 
-    async fn modify_replication_group(&self, id: &str, settings: &CacheSettings) -> Result<()> {
-        elasticache::modify_replication_group(&self.clients().await?.elasticache, id, settings).await
+    async fn modify_replication_group(&self, id: &str, there: &CacheSettings, wanted: &CacheSettings) -> Result<()> {
+        elasticache::modify_replication_group(&self.clients().await?.elasticache, id, there, wanted).await
+    }
+
+    async fn set_transit_encryption(&self, id: &str, wanted: TransitEncryption) -> Result<()> {
+        elasticache::set_transit_encryption(&self.clients().await?.elasticache, id, wanted).await
     }
 
     async fn set_cache_security_groups(&self, id: &str, groups: &BTreeSet<String>) -> Result<()> {

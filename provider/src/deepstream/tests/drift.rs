@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{STACK, Tested, built, change, configuration, full, picture, settle};
+use super::{STACK, Tested, built, change, configuration, full, picture, settle, small};
 use crate::aws::fake::{
     Cache, CacheSubnetGroup, Launch, Listener, LoadBalancer, SecurityGroup, State, Target, TargetGroup, Verdict,
     cert_arn,
 };
-use crate::aws::{ActionInfo, Aws, Direction, InstanceInfo, Peer, RecordInfo, RuleSettings, Tags};
+use crate::aws::{ActionInfo, Aws, Direction, InstanceInfo, Peer, RecordInfo, RuleSettings, Tags, TransitEncryption};
 use crate::resource::testing::drift::{Mutation, each_shows_and_is_repaired, mutation};
 
 fn ours(tags: &Tags) -> bool {
@@ -93,6 +93,7 @@ fn revoke(state: &mut State, role: &str, direction: Direction) {
 }
 
 fn of_nodes() -> Vec<Mutation> {
+    const METADATA: &str = "topology.metadata_options";
     vec![
         mutation("a node terminated", "nodes", |state| end(node(state))),
         mutation("all nodes terminated", "nodes", |state| {
@@ -102,7 +103,9 @@ fn of_nodes() -> Vec<Mutation> {
         }),
         mutation("a node stopped", "nodes", |state| "stopped".clone_into(&mut node(state).state)),
         mutation("another type", "nodes", |state| "t3.large".clone_into(&mut launch(state).new.instance_type)),
-        mutation("metadata without a token", "nodes", |state| launch(state).requires_session = false),
+        mutation("metadata without a token", METADATA, |state| launch(state).metadata.requires_session = false),
+        mutation("no metadata", METADATA, |state| launch(state).metadata.enabled = false),
+        mutation("metadata over more hops", METADATA, |state| launch(state).metadata.hop_limit = 3),
         mutation("no instance profile", "nodes", |state| launch(state).new.instance_profile = None),
         mutation("another instance profile", "nodes", |state| {
             launch(state).new.instance_profile = Some("admin".to_owned());
@@ -157,6 +160,10 @@ fn of_the_cache() -> Vec<Mutation> {
         }),
         mutation("no failover", "cache.automatic_failover", |state| {
             cache(state).new.settings.automatic_failover = false;
+        }),
+        mutation("a cache in one zone", "topology.cache.multi_az", |state| cache(state).new.settings.multi_az = false),
+        mutation("other parameters", "topology.cache.parameter_group", |state| {
+            cache(state).new.settings.parameter_group = Some("by-hand".to_owned());
         }),
         mutation("a second security group of the cache", "topology.security_group_rules", |state| {
             cache(state).new.security_groups.insert("sg-hosts".to_owned());
@@ -384,6 +391,16 @@ async fn of_a_node_and_its_copy_the_copy_goes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn metadata_options_are_set_back_on_the_nodes_that_are_there() {
+    let mut core = built(&full()).await;
+    let before = node_ids(&core.aws.state());
+    launch(&mut core.aws.state()).metadata.enabled = false;
+    core.apply(Some(&configuration(&full()))).await.succeeded();
+    assert!(launch(&mut core.aws.state()).metadata.enabled);
+    assert_eq!(node_ids(&core.aws.state()), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cache_that_somebody_deletes_is_missed_and_made_again() {
     let mut core = built(&full()).await;
     let (before, config) = (picture(&core), configuration(&full()));
@@ -405,12 +422,39 @@ async fn a_cache_that_is_changing_is_no_drift_although_its_tags_are_not_told() {
         let new = &cache(&mut state).new;
         (new.id.clone(), new.settings.clone())
     };
-    core.aws.modify_replication_group(&id, &settings).await.unwrap();
+    core.aws.modify_replication_group(&id, &settings, &settings).await.unwrap();
     assert_eq!(core.changes(&configuration(&full())).await, Vec::<String>::new());
     assert_eq!(cache(&mut core.aws.state()).status, "modifying");
     let other = configuration(&change(full(), &json!({"tags": {"team": "two"}})));
     core.apply(Some(&other)).await.succeeded();
     assert_eq!(cache(&mut core.aws.state()).tags["team"], "two");
+}
+
+/// With a token it cannot change.
+#[tokio::test(start_paused = true)]
+async fn encryption_in_transit_goes_back_to_what_it_was_by_the_steps_that_aws_takes() {
+    let base = built(&small()).await;
+    let mutations = [
+        mutation("in cleartext", "cache.transit_encryption", |state| {
+            cache(state).transit_encryption = TransitEncryption::Disabled;
+        }),
+        mutation("in cleartext, too", "topology.cache.transit_encryption", |state| {
+            cache(state).transit_encryption = TransitEncryption::Preferred;
+        }),
+    ];
+    each_shows_and_is_repaired::<Tested>(&base, &configuration(&small()), &mutations).await;
+
+    let in_cleartext = change(small(), &json!({"cache": {"transit_encryption": false}}));
+    let base = built(&in_cleartext).await;
+    let mutations = [
+        mutation("encrypted", "cache.transit_encryption", |state| {
+            cache(state).transit_encryption = TransitEncryption::Required;
+        }),
+        mutation("encrypted, too", "cache.transit_encryption", |state| {
+            cache(state).transit_encryption = TransitEncryption::Preferred;
+        }),
+    ];
+    each_shows_and_is_repaired::<Tested>(&base, &configuration(&in_cleartext), &mutations).await;
 }
 
 #[tokio::test(start_paused = true)]

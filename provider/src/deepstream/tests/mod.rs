@@ -82,6 +82,11 @@ fn rolling_changes() -> Vec<Operation> {
 fn quiet_changes() -> Vec<Operation> {
     vec![
         update("cache settings", small(), &json!({"cache": {"node_type": "cache.t3.small", "replica_count": 1}})),
+        update(
+            "cache version and type",
+            change(small(), &json!({"cache": {"engine_version": "6.2"}})),
+            &json!({"cache": {"node_type": "cache.t3.small"}}),
+        ),
         update("fewer replicas", full(), &json!({"cache": {"auth_token_parameter": "/token"}})),
         update("a certificate", small(), &json!({"certificate_arn": cert_arn(1)})),
         update(

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::{Planner, after};
-use crate::aws::CacheSettings;
+use crate::aws::{CacheSettings, TransitEncryption};
 use crate::stack::cluster::{Cache, Instance};
 use crate::stack::step::{Change, Step, StepId, When};
 use crate::stack::{NodeId, Ref};
@@ -56,26 +56,47 @@ impl<'a> Planner<'a> {
             self.push(id, Change::SetReplicas(before, replicas), BTreeSet::new(), "too few replicas");
             self.wait_for_cache(id);
         }
-        // Where AWS does not tell the version, it is taken to be right.
-        let version = there.settings.engine_version.as_ref().and(wanted.settings.engine_version.as_ref());
+        // Where AWS does not tell the version and the parameter group, they are taken to be right.
+        let told = |there: Option<&String>, wanted: Option<&String>| there.and(wanted).cloned();
+        let (new, old) = (&wanted.settings, &there.settings);
         let comparable = CacheSettings {
-            replica_count: replicas,
-            engine_version: there.settings.engine_version.clone(),
-            ..wanted.settings.clone()
+            replica_count: before,
+            engine_version: told(old.engine_version.as_ref(), new.engine_version.as_ref()),
+            parameter_group: told(old.parameter_group.as_ref(), new.parameter_group.as_ref()),
+            ..new.clone()
         };
-        let same = CacheSettings { replica_count: replicas, ..there.settings.clone() } == comparable;
-        if !same || version != there.settings.engine_version.as_ref() {
-            self.push(id, Change::SetCache(wanted.settings.clone()), BTreeSet::new(), "settings differ");
+        // AWS takes another node type and another version in two calls only.
+        if old.node_type != comparable.node_type && old.engine_version != comparable.engine_version {
+            let first = CacheSettings { node_type: old.node_type.clone(), ..new.clone() };
+            self.push(id, Change::SetCache(first), BTreeSet::new(), "another version");
+            self.wait_for_cache(id);
+        }
+        if *old != comparable {
+            self.push(id, Change::SetCache(new.clone()), BTreeSet::new(), "settings differ");
             self.wait_for_cache(id);
         }
         if replicas < before {
             self.push(id, Change::SetReplicas(before, replicas), BTreeSet::new(), "too many replicas");
             self.wait_for_cache(id);
         }
+        self.encrypt_transit(id, wanted.transit_encryption, there.transit_encryption);
         // Where AWS does not tell the groups, they are taken to be right.
         if !there.security_groups.is_empty() && there.security_groups != wanted.security_groups {
             let change = Change::SetCacheSecurityGroups(wanted.security_groups.clone());
             self.push(id, change, BTreeSet::new(), "other security groups");
+            self.wait_for_cache(id);
+        }
+    }
+
+    /// Only somebody's hand can have changed it: a cache that is wanted otherwise is another one. AWS takes the way by
+    /// `preferred` and no other.
+    fn encrypt_transit(&mut self, id: &NodeId, wanted: TransitEncryption, there: TransitEncryption) {
+        if wanted == there {
+            return;
+        }
+        let between = (there != TransitEncryption::Preferred).then_some(TransitEncryption::Preferred);
+        for step in between.into_iter().chain([wanted]) {
+            self.push(id, Change::SetTransitEncryption(step), BTreeSet::new(), "encryption in transit differs");
             self.wait_for_cache(id);
         }
     }
@@ -101,12 +122,17 @@ impl<'a> Planner<'a> {
         self.observed.all_instances().filter(move |(id, _)| !desired.nodes.contains_key(id))
     }
 
-    /// Launches what is missing, but for those that replace others one at a time.
+    /// Puts right what changes of an instance in place, and launches what is missing, but for those that replace others one
+    /// at a time.
     pub(super) fn launch_missing(&mut self) {
         for (id, wanted) in self.desired.all_instances() {
             if self.observed.instances.get(id).is_some_and(|facts| facts.starting) {
                 let running = self.push(id, Change::WaitRunning, BTreeSet::new(), "it is starting");
                 self.creations.insert(id.clone(), running);
+            }
+            if self.observed.instance(id).is_some_and(|there| there.metadata != wanted.metadata) {
+                let change = Change::SetMetadataOptions(wanted.metadata);
+                self.push(id, change, BTreeSet::new(), "metadata options differ");
             }
             let replaces = self.surplus().any(|(_, old)| old.slot == wanted.slot);
             if self.observed.nodes.contains_key(id) || replaces && self.rolls() {

@@ -40,7 +40,7 @@ impl Run<'_> {
             id: cache.id.clone(),
             description: cache.description.clone(),
             settings: cache.settings.clone(),
-            transit_encryption: cache.transit_encryption,
+            transit_encryption: cache.transit_encryption.is_on(),
             at_rest_encryption: cache.at_rest_encryption,
             subnet_group: cache.subnet_group.clone(),
             security_groups: self.ids(&cache.security_groups)?,
@@ -66,7 +66,9 @@ impl Run<'_> {
     }
 
     pub(super) async fn set_cache(&self, settings: &CacheSettings) -> Result<(), StepError> {
-        Ok(self.aws().modify_replication_group(self.cache_id()?, settings).await?)
+        let id = self.cache_id()?;
+        let there = self.observed.cache(&self.step.node).ok_or_else(|| StepError::Unresolved(id.to_owned()))?;
+        Ok(self.aws().modify_replication_group(id, &there.settings, settings).await?)
     }
 
     pub(super) async fn set_replicas(&self, before: i64, count: i64) -> Result<(), StepError> {
@@ -128,6 +130,7 @@ impl Run<'_> {
             }
             None => start.user_data.clone(),
         };
+        let root_device = self.aws().root_device(&instance.image_id).await?;
         let tags = self.tags_of(Node::Instance(instance.clone()));
         let mut volume_tags = tags.clone();
         volume_tags.remove(PROVISIONING);
@@ -139,7 +142,9 @@ impl Run<'_> {
             security_groups: self.ids(&instance.security_groups)?,
             key_name: instance.key_name.clone(),
             instance_profile: instance.instance_profile.clone(),
+            root_device,
             root_volume_size: start.root_volume_size,
+            metadata: instance.metadata,
             user_data,
             tags: tags.clone(),
             volume_tags,

@@ -227,12 +227,14 @@ impl Run<'_> {
                 other => return Err(StepError::Unresolved(other.to_string())),
             },
             Change::SetCache(settings) => self.set_cache(settings).await?,
+            Change::SetTransitEncryption(wanted) => aws.set_transit_encryption(self.cache_id()?, *wanted).await?,
             Change::SetCacheSecurityGroups(groups) => {
                 aws.set_cache_security_groups(self.cache_id()?, &self.ids(groups)?).await?;
             }
             Change::SetReplicas(before, count) => self.set_replicas(*before, *count).await?,
             Change::DeleteCache => self.delete_cache().await?,
             Change::WaitCacheDeleted => self.look_for_deleted_cache().await?,
+            Change::SetMetadataOptions(options) => aws.modify_metadata_options(self.id()?, *options).await?,
             Change::TerminateInstance => self.terminate().await?,
             Change::Tag(nodes, tags) => self.tag(nodes, tags).await?,
             Change::Untag(nodes, tags) => self.untag(nodes, tags).await?,
@@ -287,6 +289,7 @@ impl Run<'_> {
             }
             (
                 Change::SetCache(_)
+                | Change::SetTransitEncryption(_)
                 | Change::SetCacheSecurityGroups(_)
                 | Change::SetReplicas(..)
                 | Change::DeleteCache

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::graphs::{health, owner, there, vpc};
 use super::lines;
 use crate::aws::{Attributes, Direction, HealthCheck, Tags};
-use crate::stack::cluster::Instance;
+use crate::stack::cluster::{Instance, METADATA};
 use crate::stack::plan::{Purpose, plan};
 use crate::stack::{
     Action, Desired, Listener, LoadBalancer, Node, NodeId, Observed, Ref, Rule, SecurityGroup, Source, TargetGroup,
@@ -28,6 +28,7 @@ fn cluster(count: u32, version: &str, port: u16) -> Desired {
             security_groups: [Ref::Of(NODE_GROUP)].into(),
             spec: version.to_owned(),
             sound: true,
+            metadata: METADATA,
             start: None,
         };
         (NodeId::Instance(format!("{slot}-{version}")), instance)
