@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use acceptance_tests::Call;
 use serde::Serialize;
 
 use crate::dialect::Dialect;
@@ -21,7 +22,9 @@ pub(crate) struct Cost {
     pub(crate) memory_bytes: f64,
     /// How many API calls were made.
     pub(crate) calls: f64,
-    /// See [`longest_chain`].
+    /// How many of them were [looks](is_look) at a load balancer that was being provisioned.
+    pub(crate) looks: f64,
+    /// The [longest chain](longest_chain) of the others.
     pub(crate) chain: f64,
 }
 
@@ -35,6 +38,7 @@ impl Cost {
             total_seconds: of(|cost| cost.total_seconds)?,
             memory_bytes: of(|cost| cost.memory_bytes)?,
             calls: of(|cost| cost.calls)?,
+            looks: of(|cost| cost.looks)?,
             chain: of(|cost| cost.chain)?,
         })
     }
@@ -89,6 +93,23 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     Some(f64::midpoint(lower, upper))
 }
 
+/// When a call was answered.
+pub(crate) fn end(call: &Call) -> Duration {
+    call.started + call.duration.unwrap_or_default()
+}
+
+/// Whether a call, one of these, describes load balancers while one of them is being provisioned. Their number depends
+/// on how often a provider looks, not on how many calls need one another. The look that finds it active is not one.
+pub(crate) fn is_look(call: &Call, calls: &[Call], provisioning: Duration) -> bool {
+    // The end of a call is when AWS saw it: the delay that is added to calls comes before.
+    call.action == "DescribeLoadBalancers"
+        && calls
+            .iter()
+            .filter(|other| other.action == "CreateLoadBalancer")
+            .map(end)
+            .any(|created| call.started >= created && end(call) < created + provisioning)
+}
+
 /// The most calls, given as their start and end, of which each began after the one before had ended: so many round
 /// trips the operation waited for, whatever else went on beside them.
 pub(crate) fn longest_chain(mut calls: Vec<(Duration, Duration)>) -> usize {
@@ -122,6 +143,31 @@ mod tests {
         let median = Cost::median_of(&[run(1.0, 30.0), run(2.0, 10.0), run(9.0, 20.0)]).unwrap();
         assert_eq!((median.wall_seconds, median.calls), (2.0, 20.0));
         assert_eq!(Cost::median_of(&[]), None);
+    }
+
+    #[test]
+    fn only_looks_at_a_load_balancer_that_is_not_yet_active_are_told_apart() {
+        let call = |action: &str, started, duration| Call {
+            sequence: 0,
+            service: "elasticloadbalancing".to_owned(),
+            action: action.to_owned(),
+            started: Duration::from_millis(started),
+            duration: Some(Duration::from_millis(duration)),
+            reached_aws: true,
+            status: Some(200),
+            error: None,
+        };
+        let calls = [
+            call("DescribeLoadBalancers", 0, 80),
+            call("CreateLoadBalancer", 100, 100),
+            call("DescribeLoadBalancers", 200, 80),
+            call("DescribeTargetGroups", 300, 80),
+            call("DescribeLoadBalancers", 5_000, 80),
+            call("DescribeLoadBalancers", 20_190, 80),
+        ];
+        let looks = |provisioning| calls.iter().map(|call| is_look(call, &calls, provisioning)).collect::<Vec<_>>();
+        assert_eq!(looks(Duration::from_secs(20)), [false, false, true, false, true, false]);
+        assert_eq!(looks(Duration::ZERO), [false; 6]);
     }
 
     #[test]

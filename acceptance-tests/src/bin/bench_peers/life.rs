@@ -1,14 +1,14 @@
 //! One life of a set of stacks, from `validate` to `destroy`, and what each operation of it costs.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use acceptance_tests::{Account, Cli, Failure, Proxy, Result, Workspace};
 use serde_json::json;
 
 use crate::dialect::{Dialect, Wanted};
-use crate::figures::{Case, Cost, Results, longest_chain};
+use crate::figures::{Case, Cost, Results, end, is_look, longest_chain};
 use crate::operation::Operation;
 use crate::options::Options;
 use crate::usage::{self, Usage};
@@ -21,22 +21,27 @@ pub(crate) struct Bench<'a> {
     cli: Cli,
     mirror: PathBuf,
     usage: PathBuf,
+    // A copy of this program: a build while it runs, which can take hours, must not change what is measured.
+    program: PathBuf,
 }
 
 impl<'a> Bench<'a> {
     /// Without a provider so far; its files are in the directory.
     pub(crate) fn new(options: &'a Options, cli: Cli, directory: &Path) -> Result<Self> {
-        let [mirror, usage] = ["mirror", "usage"].map(|name| directory.join(name));
+        let [mirror, usage, program] = ["mirror", "usage", "stand-in"].map(|name| directory.join(name));
         fs::create_dir(&usage).map_err(Failure::during("creating a directory for what providers use"))?;
-        Ok(Self { options, cli, mirror, usage })
+        let this = env::current_exe().map_err(Failure::during("finding this program"))?;
+        fs::copy(this, &program).map_err(Failure::during("copying this program"))?;
+        Ok(Self { options, cli, mirror, usage, program })
     }
 
     /// Makes this binary the provider of a dialect.
     pub(crate) fn install(&self, dialect: Dialect, binary: &Path) -> Result<()> {
-        usage::install(&self.mirror, dialect.source(), "5.0.0", binary, &self.usage)
+        usage::install(&self.mirror, dialect.source(), "5.0.0", &self.program, binary, &self.usage)
     }
 
-    /// Measures each operation once, in an account of its own.
+    /// Measures each operation once, in an account of its own. One whose provider was killed is listed as a failure,
+    /// and the life goes on.
     pub(crate) fn live(&self, dialect: Dialect, stacks: usize, delay: Duration, results: &mut Results) -> Result<()> {
         let account = Account::new()?;
         // Targets are healthy and drained at the first look: waiting for them is what only ours does.
@@ -58,7 +63,18 @@ impl<'a> Bench<'a> {
                 write(301);
                 run(&workspace, &["plan", "-out", PLAN])?;
             }
-            let cost = self.measure(&workspace, account.proxy(), arguments(operation))?;
+            let Some(cost) = self.measure(&workspace, account.proxy(), arguments(operation))? else {
+                let failure = format!(
+                    "{stacks} stacks, {} ms a call, {}, {}: the provider was killed before it had ended, so what it \
+                     used is not known",
+                    delay.as_millis(),
+                    dialect.name(),
+                    operation.name()
+                );
+                eprintln!("    {failure}");
+                results.failures.push(failure);
+                continue;
+            };
             eprintln!(
                 "    {}: {:.2} s, {} calls in a chain of {}",
                 operation.name(),
@@ -71,8 +87,8 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Runs a command, and says what it cost.
-    fn measure(&self, workspace: &Workspace, proxy: &Proxy, arguments: &[&str]) -> Result<Cost> {
+    /// Runs a command, and says what it cost; `None` when its provider was killed.
+    fn measure(&self, workspace: &Workspace, proxy: &Proxy, arguments: &[&str]) -> Result<Option<Cost>> {
         // Commands that were not measured have left something, too.
         usage::take(&self.usage)?;
         proxy.clear_calls();
@@ -81,17 +97,19 @@ impl<'a> Bench<'a> {
         run(workspace, arguments)?;
         let wall = start.elapsed();
         let total = Usage::of_children()?.processor.saturating_sub(before.processor);
-        let provider = usage::take(&self.usage)?;
+        let Some(provider) = usage::take(&self.usage)? else { return Ok(None) };
         let calls = proxy.calls();
-        let times = calls.iter().map(|call| (call.started, call.started + call.duration.unwrap_or_default()));
-        Ok(Cost {
+        let others = calls.iter().filter(|call| !is_look(call, &calls, self.options.provisioning));
+        let times: Vec<_> = others.map(|call| (call.started, end(call))).collect();
+        Ok(Some(Cost {
             wall_seconds: wall.as_secs_f64(),
             provider_seconds: provider.processor.as_secs_f64(),
             total_seconds: total.as_secs_f64(),
             memory_bytes: provider.memory as f64,
             calls: calls.len() as f64,
-            chain: longest_chain(times.collect()) as f64,
-        })
+            looks: (calls.len() - times.len()) as f64,
+            chain: longest_chain(times) as f64,
+        }))
     }
 }
 

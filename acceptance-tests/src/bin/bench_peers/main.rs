@@ -17,7 +17,7 @@ mod usage;
 use std::ffi::OsString;
 use std::num::NonZero;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 use std::{env, fs, thread};
 
@@ -69,28 +69,34 @@ fn compare(options: &Options) -> Result<()> {
              `terraform providers mirror ~/.terraform.d/plugins` in a configuration that requires it puts it there"
         );
     }
+    let directory = TempDir::new().map_err(Failure::during("creating a directory for the mirror"))?;
+    // A build while this runs, which can take hours, must not change what is measured.
+    let copy = directory.path().join("provider");
+    fs::copy(ours, &copy).map_err(Failure::during("copying the provider"))?;
+    let cli = Cli::all()?.swap_remove(0);
     eprintln!("==> Timing the start of the provider");
     let facts = Facts {
         processors: thread::available_parallelism().map_or(1, NonZero::get),
-        seconds_to_schema: seconds_to_schema(&ours)?,
-        binary_bytes: file_size(&ours)?,
+        cli: version(&cli)?,
+        peer: peer.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()),
+        seconds_to_schema: seconds_to_schema(&copy)?,
+        binary_bytes: file_size(&copy)?,
         peer_binary_bytes: peer.as_deref().map(file_size).transpose()?,
     };
-    let directory = TempDir::new().map_err(Failure::during("creating a directory for the mirror"))?;
-    let bench = Bench::new(options, Cli::all()?.swap_remove(0), directory.path())?;
-    bench.install(Dialect::Ours, &ours)?;
+    let bench = Bench::new(options, cli, directory.path())?;
+    bench.install(Dialect::Ours, &copy)?;
     if let Some(peer) = &peer {
         bench.install(Dialect::Peer, peer)?;
     }
     let dialects = if peer.is_some() { &Dialect::BOTH[..] } else { &[Dialect::Ours][..] };
 
     let (output, mut results) = (target_directory("bench")?, Results::default());
-    for run in 1..=options.runs {
+    for (stacks, runs) in options.stacks_and_runs() {
         for &delay in &options.delays {
-            for &stacks in &options.stacks {
+            for run in 1..=runs {
                 for &dialect in dialects {
                     let what = format!("{stacks} stacks, {} ms a call, {}", delay.as_millis(), dialect.name());
-                    eprintln!("==> Run {run} of {}: {what}", options.runs);
+                    eprintln!("==> Run {run} of {runs}: {what}");
                     if let Err(failure) = bench.live(dialect, stacks, delay, &mut results) {
                         eprintln!("    failed: {failure}");
                         results.failures.push(format!("run {run}, {what}: {failure}"));
@@ -116,6 +122,15 @@ fn write(output: &Path, options: &Options, facts: &Facts, results: &Results) -> 
         fs::write(output.join(name), text).map_err(Failure::during("writing to target/bench"))?;
     }
     Ok(())
+}
+
+/// What the CLI says it is: `Terraform v1.2.3`.
+fn version(cli: &Cli) -> Result<String> {
+    let mut command = Command::new(&cli.path);
+    // Otherwise it asks the network whether there is a newer one.
+    command.arg("version").env("CHECKPOINT_DISABLE", "1");
+    let output = command.output().map_err(Failure::during("asking for the version of the CLI"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or(cli.name).to_owned())
 }
 
 /// The median time from the start of the process until core has the schema.

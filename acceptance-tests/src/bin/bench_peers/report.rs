@@ -11,10 +11,14 @@ use crate::figures::{Case, Cost, Results};
 use crate::options::Options;
 
 /// What is known of the machine and of the binaries by themselves.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Facts {
     /// How many processors this machine has.
     pub(crate) processors: usize,
+    /// What ran the configurations, and its version.
+    pub(crate) cli: String,
+    /// The file of the peer, which has its version in its name, when it is there.
+    pub(crate) peer: Option<String>,
     /// The median time from the start of our process until core has the schema.
     pub(crate) seconds_to_schema: f64,
     /// The size of our binary.
@@ -32,12 +36,13 @@ struct Column {
 
 const MEGABYTE: f64 = 1e6;
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     Column { title: "wall s", figure: |cost| cost.wall_seconds, decimals: 2 },
     Column { title: "provider's processor s", figure: |cost| cost.provider_seconds, decimals: 3 },
     Column { title: "with Terraform's s", figure: |cost| cost.total_seconds, decimals: 2 },
     Column { title: "peak memory MB", figure: |cost| cost.memory_bytes / MEGABYTE, decimals: 1 },
     Column { title: "calls", figure: |cost| cost.calls, decimals: 0 },
+    Column { title: "of these, looks", figure: |cost| cost.looks, decimals: 0 },
     Column { title: "longest chain", figure: |cost| cost.chain, decimals: 0 },
 ];
 
@@ -45,16 +50,20 @@ const COLUMNS: [Column; 6] = [
 pub(crate) fn markdown(options: &Options, facts: &Facts, results: &Results) -> String {
     let mut text = format!(
         "# This provider and the AWS provider\n\n\
-         {protocol} listeners, {provisioning} s of provisioning, medians of up to {runs} runs, {processors} processors \
-         that are shared with Terraform, the proxy and the local AWS.\n\n\
-         A cell is ours / theirs (ours divided by theirs). Processor time and memory are those of the provider's \
-         processes. The longest chain is the most calls of which each began after the one before had ended. The limit \
-         is the longest chain that AWS's rules force, times the time that was added to each call, and in an apply the \
-         provisioning, for ten stacks at a time, as Terraform goes about them. Ours also waits until the targets are \
-         healthy; here they are at the first look.\n",
+         {protocol} listeners, {provisioning} s of provisioning, {cli}, {peer}, {processors} processors that are \
+         shared with Terraform, the proxy and the local AWS.\n\n\
+         A cell is ours / theirs (ours divided by theirs), each the median of the runs that the third column counts. \
+         Processor time and memory are those of the provider's processes. Looks are descriptions of load balancers \
+         while one was being provisioned. The longest chain is the most calls of which each began after the one \
+         before had ended, looks aside. Only at one stack and with a delay are these the calls that needed one \
+         another: with more stacks they are calls of any of them, and without a delay quick calls follow each other \
+         by chance. The limit is the longest chain that AWS's rules force, times the time that was added to each \
+         call, and in an apply the provisioning, for ten stacks at a time, as Terraform goes about them. Ours also \
+         waits until the targets are healthy; here they are at the first look.\n",
         protocol = if options.https { "HTTPS" } else { "HTTP" },
         provisioning = options.provisioning.as_secs(),
-        runs = options.runs,
+        cli = facts.cli,
+        peer = facts.peer.as_deref().unwrap_or("without the AWS provider"),
         processors = facts.processors,
     );
     let delays: BTreeSet<_> = results.cases().map(|case| case.delay).collect();
@@ -63,7 +72,8 @@ pub(crate) fn markdown(options: &Options, facts: &Facts, results: &Results) -> S
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "\n## {} ms added to each call\n\n| stacks | operation | limit s | {titles} |\n|---:|---|---:|{}\n",
+            "\n## {} ms added to each call\n\n\
+             | stacks | operation | runs | limit s | {titles} |\n|---:|---|---:|---:|{}\n",
             delay.as_millis(),
             "---:|".repeat(COLUMNS.len())
         );
@@ -88,7 +98,11 @@ fn row(options: &Options, results: &Results, case: Case) -> String {
         .iter()
         .map(|column| cell(ours.as_ref().map(column.figure), theirs.as_ref().map(column.figure), column.decimals))
         .collect();
-    format!("| {} | {} | {limit:.2} | {} |\n", case.stacks, case.operation.name(), cells.join(" | "))
+    let runs = match Dialect::BOTH.map(|dialect| results.runs(case, dialect).len()) {
+        [ours, 0] => ours.to_string(),
+        [ours, theirs] => format!("{ours} / {theirs}"),
+    };
+    format!("| {} | {} | {runs} | {limit:.2} | {} |\n", case.stacks, case.operation.name(), cells.join(" | "))
 }
 
 /// `ours / theirs (ratio)`, or what there is of it.
@@ -146,35 +160,47 @@ mod tests {
     use super::*;
     use crate::operation::Operation;
 
-    const FACTS: Facts =
-        Facts { processors: 2, seconds_to_schema: 0.0123, binary_bytes: 20_000_000, peer_binary_bytes: None };
+    fn facts() -> Facts {
+        Facts {
+            processors: 2,
+            cli: "Terraform v1.2.3".to_owned(),
+            peer: Some("terraform-provider-aws_v5.6.7_x5".to_owned()),
+            seconds_to_schema: 0.0123,
+            binary_bytes: 20_000_000,
+            peer_binary_bytes: None,
+        }
+    }
 
     fn results() -> Results {
         let mut results = Results::default();
         let case = Case { delay: Duration::from_millis(80), stacks: 10, operation: Operation::NoOpPlan };
         let ours = Cost { wall_seconds: 0.5, provider_seconds: 0.02, memory_bytes: 2e7, ..Cost::default() };
         let theirs = Cost { wall_seconds: 10.0, provider_seconds: 2.0, memory_bytes: 6.4e8, ..Cost::default() };
-        results.add(case, Dialect::Ours, Cost { calls: 60.0, chain: 4.0, ..ours });
-        results.add(case, Dialect::Peer, Cost { calls: 190.0, chain: 40.0, ..theirs });
+        results.add(case, Dialect::Ours, Cost { calls: 60.0, looks: 1.0, chain: 4.0, ..ours });
+        results.add(case, Dialect::Ours, Cost { calls: 60.0, looks: 1.0, chain: 4.0, ..ours });
+        results.add(case, Dialect::Peer, Cost { calls: 190.0, looks: 2.0, chain: 40.0, ..theirs });
         results
     }
 
     #[test]
     fn a_row_has_the_limit_and_each_figure_of_both_with_their_ratio() {
-        let text = markdown(&Options::default(), &FACTS, &results());
-        let row = "| 10 | no-op plan | 0.08 | 0.50 / 10.00 (0.050) | 0.020 / 2.000 (0.010) | 0.00 / 0.00 | \
-                   20.0 / 640.0 (0.031) | 60 / 190 (0.316) | 4 / 40 (0.100) |";
+        let text = markdown(&Options::default(), &facts(), &results());
+        let row = "| 10 | no-op plan | 2 / 1 | 0.08 | 0.50 / 10.00 (0.050) | 0.020 / 2.000 (0.010) | 0.00 / 0.00 | \
+                   20.0 / 640.0 (0.031) | 60 / 190 (0.316) | 1 / 2 (0.500) | 4 / 40 (0.100) |";
         assert!(text.lines().any(|line| line == row), "{text}");
+        assert!(
+            text.contains("HTTP listeners, 20 s of provisioning, Terraform v1.2.3, terraform-provider-aws_v5.6.7_x5, ")
+        );
         assert!(text.contains("## 80 ms added to each call"), "{text}");
         assert!(text.contains("| from the start to the schema, ms | 12.3 |"), "{text}");
     }
 
     #[test]
     fn every_line_of_a_table_has_as_many_cells_as_its_head() {
-        let text = markdown(&Options::default(), &FACTS, &results());
+        let text = markdown(&Options::default(), &facts(), &results());
         let widths = |line: &&str| line.starts_with("| ") || line.starts_with("|-");
         let table: Vec<usize> = text.lines().filter(widths).map(|line| line.matches('|').count()).collect();
-        assert_eq!(table, [10, 10, 10, 3, 3, 3, 3]);
+        assert_eq!(table, [12, 12, 12, 3, 3, 3, 3]);
     }
 
     #[test]
@@ -188,11 +214,11 @@ mod tests {
     fn the_json_has_the_medians_the_runs_and_the_failures() {
         let mut results = results();
         results.failures.push("it broke".to_owned());
-        let read: Value = serde_json::from_str(&json(&Options::default(), &FACTS, &results)).unwrap();
+        let read: Value = serde_json::from_str(&json(&Options::default(), &facts(), &results)).unwrap();
         let case = &read["cases"][0];
         assert_eq!((&case["operation"], &case["stacks"]), (&json!("no_op_plan"), &json!(10)));
         assert_eq!(case["theirs"]["median"]["calls"], 190.0);
-        assert_eq!(case["ours"]["runs"].as_array().map(Vec::len), Some(1));
+        assert_eq!(case["ours"]["runs"].as_array().map(Vec::len), Some(2));
         assert_eq!(read["failures"], json!(["it broke"]));
     }
 }

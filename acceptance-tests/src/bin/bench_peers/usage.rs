@@ -11,7 +11,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
-use std::{env, fs, process};
+use std::{fs, process};
 
 use acceptance_tests::{Failure, Result, platform};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -66,29 +66,34 @@ pub(crate) fn stand_in(arguments: &[OsString]) -> Result<ExitCode> {
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-/// Takes what stand-ins have left in the directory since the last time.
-pub(crate) fn take(directory: &Path) -> Result<Usage> {
-    let mut usages = Vec::new();
+/// Takes what stand-ins have left in the directory since the last time; `None` when one was killed before its provider
+/// had ended, so that what was used is not known.
+pub(crate) fn take(directory: &Path) -> Result<Option<Usage>> {
+    let mut texts = Vec::new();
     for entry in fs::read_dir(directory).map_err(Failure::during("reading what providers used"))? {
         let file = entry.map_err(Failure::during("reading what providers used"))?.path();
-        let text = fs::read_to_string(&file).map_err(Failure::during("reading what a provider used"))?;
+        texts.push(fs::read_to_string(&file).map_err(Failure::during("reading what a provider used"))?);
         fs::remove_file(&file).map_err(Failure::during("removing what a provider used"))?;
-        let usage: Usage = serde_json::from_str(&text)
-            .map_err(|error| Failure::new(format!("a provider was killed before it had ended ({error})")))?;
-        usages.push(usage);
     }
-    Ok(Usage::sum(usages))
+    let usages: Option<Vec<Usage>> = texts.iter().map(|text| serde_json::from_str(text).ok()).collect();
+    Ok(usages.map(Usage::sum))
 }
 
-/// Puts a stand-in for the provider into a mirror, under the provider's address and version. What it used goes into
-/// the directory.
-pub(crate) fn install(mirror: &Path, source: &str, version: &str, provider: &Path, directory: &Path) -> Result<()> {
+/// Puts a stand-in for the provider, which is this program or a copy of it, into a mirror, under the provider's address
+/// and version. What it used goes into the directory.
+pub(crate) fn install(
+    mirror: &Path,
+    source: &str,
+    version: &str,
+    program: &Path,
+    provider: &Path,
+    directory: &Path,
+) -> Result<()> {
     let package = mirror.join(source).join(version).join(platform());
     fs::create_dir_all(&package).map_err(Failure::during("creating a mirror"))?;
     // Beside the script, so that Terraform checks the whole package before each command, as it does for users.
     symlink(provider, package.join("measured")).map_err(Failure::during("filling a mirror"))?;
-    let program = env::current_exe().map_err(Failure::during("finding this program"))?;
-    let text = script(&[program.as_path(), Path::new(STAND_IN), provider, directory]);
+    let text = script(&[program, Path::new(STAND_IN), provider, directory]);
     let name = source.rsplit('/').next().unwrap_or(source);
     let file = package.join(format!("terraform-provider-{name}_v{version}"));
     fs::write(&file, text).map_err(Failure::during("filling a mirror"))?;
@@ -120,15 +125,19 @@ mod tests {
         let arguments = ["/bin/sh", directory.path().to_str().unwrap(), "-c", r#"exit "$0""#, "7"];
         let code = stand_in(&arguments.map(OsString::from)).unwrap();
         assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(7)));
-        assert!(take(directory.path()).unwrap().memory > 0);
-        assert_eq!(take(directory.path()).unwrap(), Usage::default(), "it was taken");
+        assert!(take(directory.path()).unwrap().unwrap().memory > 0);
+        assert_eq!(take(directory.path()).unwrap(), Some(Usage::default()), "it was taken");
     }
 
     #[test]
-    fn a_stand_in_that_was_killed_is_noticed() {
+    fn a_stand_in_that_was_killed_is_noticed_once() {
         let directory = TempDir::new().unwrap();
-        fs::write(directory.path().join("1"), "").unwrap();
-        assert!(take(directory.path()).is_err());
+        let whole = serde_json::to_string(&Usage::default()).unwrap();
+        for (name, text) in [("1", ""), ("2", whole.as_str())] {
+            fs::write(directory.path().join(name), text).unwrap();
+        }
+        assert_eq!(take(directory.path()).unwrap(), None);
+        assert_eq!(take(directory.path()).unwrap(), Some(Usage::default()), "nothing of it is left");
     }
 
     #[test]
