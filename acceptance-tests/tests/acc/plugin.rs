@@ -1,5 +1,4 @@
 //! The provider's binary as a process: who may speak to it, what it says where, how it ends, and what it takes.
-#![cfg(unix)]
 
 use std::fs;
 use std::io::{self, Read, Write};
