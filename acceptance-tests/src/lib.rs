@@ -8,8 +8,7 @@
 //! [`DataPlane`] makes the load balancers of the local AWS serve, for tests with [`Client`]s and a [`Host`], or with
 //! the real servers and clients of [`deepstream`].
 //!
-//! Every test works in an AWS account of its own ([`Account`]) on one server per test process, so tests neither
-//! collide nor wait for one another.
+//! Every test works in an AWS account of its own ([`Account`]) on one server per test process, so tests do not collide.
 #![allow(clippy::expect_used, clippy::panic, reason = "a step of a test that fails is a failed test")]
 
 mod background;
