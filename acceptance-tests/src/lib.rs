@@ -35,7 +35,7 @@ pub use faults::{Fault, Rule};
 pub use host::Host;
 pub use local_aws::{Account, AwsError, Seed};
 pub use proxy::Proxy;
-pub use terraform::{Output, Workspace};
+pub use terraform::{Output, Workspace, unframed};
 pub use tools::{
     Cli, Failure, Result, aws_provider, aws_provider_mirror, haproxy, platform, provider, python, released_provider,
     target_directory,
