@@ -1,9 +1,18 @@
 //! What runs beside the tests, which wait for programs and are not async.
 
+use std::io::{BufRead, BufReader};
+use std::process::ChildStdout;
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
 
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
+
+/// How long to wait after a connection could not be accepted: the usual reason, too many open files, takes time.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// One runtime for everything of this process that serves or connects.
 ///
@@ -35,6 +44,29 @@ impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// The next connection. A client that went away before it was accepted is nobody's error.
+pub(crate) async fn accepted(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _peer)) => return stream,
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Every line of a program as it is written.
+pub(crate) fn lines(output: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

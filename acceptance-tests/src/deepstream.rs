@@ -1,13 +1,11 @@
 //! Real deepstream servers, started as the user data of a node says, the Redis that they share, and their clients.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{self, Child, ChildStdout, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -15,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::background::runtime;
+use crate::background::{lines, runtime};
 use crate::client::{Client, Site};
 
 /// The version of deepstream's client.
@@ -306,19 +304,6 @@ impl Clients {
         command.env("NODE_TLS_REJECT_UNAUTHORIZED", "0").env("NODE_NO_WARNINGS", "1");
         command
     }
-}
-
-/// Every line as it is written.
-fn lines(output: ChildStdout) -> Receiver<String> {
-    let (sender, lines) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    lines
 }
 
 /// Clients under way. They are killed when dropped.

@@ -23,7 +23,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::background::{Task, runtime};
+use crate::background::{Task, accepted, runtime};
 use crate::tls::{self, Identity};
 use crate::tools::{Failure, Result};
 
@@ -83,7 +83,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, service: Servic
     // They end with the host.
     let mut connections = JoinSet::new();
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let stream = accepted(&listener).await;
         while connections.try_join_next().is_some() {}
         let (tls, service) = (tls.clone(), service.clone());
         connections.spawn(async move {

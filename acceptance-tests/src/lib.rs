@@ -8,8 +8,7 @@
 //! [`DataPlane`] makes the load balancers of the local AWS serve, for tests with [`Client`]s and a [`Host`], or with
 //! the real servers and clients of [`deepstream`].
 //!
-//! Every test works in an AWS account of its own ([`Account`]) on one server per test process, so tests neither
-//! collide nor wait for one another.
+//! Every test works in an AWS account of its own ([`Account`]) on one server per test process, so tests do not collide.
 #![allow(clippy::expect_used, clippy::panic, reason = "a step of a test that fails is a failed test")]
 
 mod background;
@@ -36,7 +35,7 @@ pub use faults::{Fault, Rule};
 pub use host::Host;
 pub use local_aws::{Account, AwsError, Seed};
 pub use proxy::Proxy;
-pub use terraform::{Output, Workspace};
+pub use terraform::{Output, Workspace, unframed};
 pub use tools::{
     Cli, Failure, Result, aws_provider, aws_provider_mirror, haproxy, platform, provider, python, released_provider,
     target_directory,

@@ -2,14 +2,12 @@
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::pin::Pin;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::task::{Context, Poll};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -34,6 +32,7 @@ use tower::Service;
 use self::goplugin::grpc_controller_client::GrpcControllerClient;
 use self::goplugin::grpc_stdio_client::GrpcStdioClient;
 use self::wire::provider_client::ProviderClient;
+use crate::background::lines;
 use crate::tools;
 
 /// The provider's service, generated from `tfplugin6.proto`.
@@ -152,18 +151,6 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn lines(pipe: ChildStdout) -> Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
 }
 
 /// A client certificate of the form that core makes, with its key.

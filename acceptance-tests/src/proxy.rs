@@ -15,7 +15,7 @@ use hyper::{Request, Response, Version, client, server};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::background::{Task, locked, runtime};
+use crate::background::{Task, accepted, locked, runtime};
 use crate::calls::{self, Call};
 use crate::faults::{Fault, Rule};
 use crate::tools::{Failure, Result};
@@ -131,8 +131,7 @@ impl Proxy {
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
     loop {
-        // A client that went away before it was accepted is nobody's error.
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let stream = accepted(&listener).await;
         let state = Arc::clone(&state);
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(Arc::clone(&state), request));

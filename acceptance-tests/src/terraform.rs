@@ -223,6 +223,12 @@ impl Workspace {
     }
 }
 
+/// What a CLI says without the frame around its messages, in one line.
+#[must_use]
+pub fn unframed(said: &str) -> String {
+    said.replace(['│', '╷', '╵'], " ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[track_caller]
 fn json_of(output: Output) -> Value {
     serde_json::from_str(&output.expect_success().stdout).expect("JSON")
@@ -280,7 +286,7 @@ impl Output {
     /// When it succeeded, or failed in another way.
     #[track_caller]
     pub fn expect_error(self, text: &str) -> Self {
-        let said = self.stderr.replace(['│', '╷', '╵'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = unframed(&self.stderr);
         assert!(self.code == Some(1) && said.contains(text), "expected the error {text:?}\n{}", self.report());
         self
     }

@@ -1,19 +1,19 @@
 //! Where core connects to: the socket, and the connections that come in on it, in TLS or not.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::Connected;
 
-#[cfg(not(unix))]
-use crate::handshake;
-use crate::handshake::{Address, Environment};
+use crate::handshake::Environment;
 
 /// How long a client may take for the TLS handshake.
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
@@ -23,53 +23,32 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where core connects to, and the directory that goes when this is dropped.
 pub(crate) struct Endpoint {
-    pub(crate) listener: Listener,
-    pub(crate) address: Address,
-    pub(crate) directory: Option<TempDir>,
+    pub(crate) listener: UnixListener,
+    /// The path of the socket.
+    pub(crate) socket: String,
+    pub(crate) directory: TempDir,
 }
-
-#[cfg(unix)]
-pub(crate) type Listener = tokio::net::UnixListener;
-
-#[cfg(not(unix))]
-pub(crate) type Listener = tokio::net::TcpListener;
 
 impl Endpoint {
     /// Opens a socket in a directory of its own, which only this user can enter.
-    #[cfg(unix)]
-    pub(crate) async fn open(environment: &Environment) -> io::Result<Self> {
-        use std::os::unix::fs::PermissionsExt;
-
+    pub(crate) fn open(environment: &Environment) -> io::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("plugin")
             .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir_in(&environment.socket_parent)?;
         let path = directory.path().join("socket");
-        let listener = Listener::bind(&path)?;
-        let place = path.into_os_string().into_string().map_err(|path| {
+        let listener = UnixListener::bind(&path)?;
+        let socket = path.into_os_string().into_string().map_err(|path| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("the path of the socket, {path:?}, is not UTF-8"))
         })?;
-        Ok(Self { listener, address: Address { network: "unix", place }, directory: Some(directory) })
-    }
-
-    /// Opens a port on the loopback interface.
-    #[cfg(not(unix))]
-    pub(crate) async fn open(_environment: &Environment) -> io::Result<Self> {
-        let ports = handshake::ports(|name| std::env::var(name).ok()).map_err(io::Error::other)?;
-        for port in ports {
-            if let Ok(listener) = Listener::bind((std::net::Ipv4Addr::LOCALHOST, port)).await {
-                let place = listener.local_addr()?.to_string();
-                return Ok(Self { listener, address: Address { network: "tcp", place }, directory: None });
-            }
-        }
-        Err(io::ErrorKind::AddrInUse.into())
+        Ok(Self { listener, socket, directory })
     }
 }
 
 /// Accepts connections until nobody takes them any more. TLS handshakes run beside each other: a client that connects
 /// and says nothing holds up nobody.
 pub(crate) async fn accept(
-    listener: Listener,
+    listener: UnixListener,
     tls: Option<TlsAcceptor>,
     accepted: mpsc::Sender<io::Result<Connection>>,
 ) {
@@ -134,9 +113,8 @@ impl AsyncWrite for Connection {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
     use std::sync::Arc;
 
     use rustls_pki_types::ServerName;
@@ -150,14 +128,14 @@ mod tests {
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-    async fn endpoint() -> io::Result<Endpoint> {
-        Endpoint::open(&Environment::read(|_| None)).await
+    fn endpoint() -> io::Result<Endpoint> {
+        Endpoint::open(&Environment::read(|_| None))
     }
 
     #[tokio::test]
     async fn only_this_user_can_reach_the_socket_and_it_goes_with_the_endpoint() -> Outcome {
-        let endpoint = endpoint().await?;
-        let socket = std::path::PathBuf::from(&endpoint.address.place);
+        let endpoint = endpoint()?;
+        let socket = std::path::PathBuf::from(&endpoint.socket);
         let directory = socket.parent().ok_or("a socket has a directory")?.to_owned();
         assert_eq!(std::fs::metadata(&directory)?.permissions().mode() & 0o777, 0o700);
         assert!(socket.as_os_str().len() < 100, "{socket:?}");
@@ -170,13 +148,13 @@ mod tests {
     async fn clients_that_say_nothing_or_go_away_hold_up_nobody() -> Outcome {
         let core = Core::new()?;
         let tls = ServerTls::for_client(&core.certificate_pem)?;
-        let endpoint = endpoint().await?;
+        let endpoint = endpoint()?;
         let (accepted, mut connections) = mpsc::channel(1);
         tokio::spawn(accept(endpoint.listener, Some(TlsAcceptor::from(tls.config)), accepted));
 
-        let _silent = UnixStream::connect(&endpoint.address.place).await?;
-        drop(UnixStream::connect(&endpoint.address.place).await?);
-        let stream = UnixStream::connect(&endpoint.address.place).await?;
+        let _silent = UnixStream::connect(&endpoint.socket).await?;
+        drop(UnixStream::connect(&endpoint.socket).await?);
+        let stream = UnixStream::connect(&endpoint.socket).await?;
         let connector = TlsConnector::from(Arc::new(core.config(&tls.certificate)?));
         let client = connector.connect(ServerName::try_from("localhost")?, stream).await?;
         assert!(connections.recv().await.is_some_and(|connection| connection.is_ok()));
@@ -187,11 +165,11 @@ mod tests {
     #[tokio::test]
     async fn a_client_without_tls_is_cut_off() -> Outcome {
         let tls = ServerTls::for_client(&Core::new()?.certificate_pem)?;
-        let endpoint = endpoint().await?;
+        let endpoint = endpoint()?;
         let (accepted, mut connections) = mpsc::channel(1);
         tokio::spawn(accept(endpoint.listener, Some(TlsAcceptor::from(tls.config)), accepted));
 
-        let mut client = UnixStream::connect(&endpoint.address.place).await?;
+        let mut client = UnixStream::connect(&endpoint.socket).await?;
         tokio::io::AsyncWriteExt::write_all(&mut client, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
         let mut answer = Vec::new();
         // The server may close with our bytes unread, which is an error here; either way it is the end.

@@ -47,45 +47,16 @@ fn short_directory(directory: PathBuf) -> PathBuf {
     if directory.as_os_str().len() > LONGEST_DIRECTORY { Path::new("/tmp").to_owned() } else { directory }
 }
 
-/// The ports that core allows, both ends included; any free one when it names none.
-#[cfg(any(not(unix), test))]
-pub(crate) fn ports(variable: impl Fn(&str) -> Option<String>) -> Result<std::ops::RangeInclusive<u16>, PortsError> {
-    let port = |name: &str| match variable(name) {
-        Some(value) if !value.is_empty() => value.parse().map_err(|_| PortsError(format!("{name} is {value:?}"))),
-        _ => Ok(0),
-    };
-    let (min, max) = (port("PLUGIN_MIN_PORT")?, port("PLUGIN_MAX_PORT")?);
-    if min > max {
-        return Err(PortsError(format!("PLUGIN_MIN_PORT, {min}, is above PLUGIN_MAX_PORT, {max}")));
-    }
-    Ok(min..=max)
-}
-
-/// Core names no ports that make sense.
-#[cfg(any(not(unix), test))]
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no range of ports to listen on: {0}")]
-pub(crate) struct PortsError(String);
-
-/// Where core connects to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
-    /// `unix` or `tcp`.
-    pub(crate) network: &'static str,
-    /// The path, or the host and port.
-    pub(crate) place: String,
-}
-
 /// The answer to core, to be written to standard output once: version of the handshake, version of the protocol, the
-/// address, the kind of RPC, and the server's certificate in DER, if it has one.
-pub(crate) fn line(address: &Address, certificate: Option<&[u8]>) -> String {
+/// path of the socket, the kind of RPC, and the server's certificate in DER, if it has one.
+pub(crate) fn line(socket: &str, certificate: Option<&[u8]>) -> String {
     let certificate = certificate.map(|der| STANDARD_NO_PAD.encode(der)).unwrap_or_default();
-    format!("1|6|{}|{}|grpc|{certificate}\n", address.network, address.place)
+    format!("1|6|unix|{socket}|grpc|{certificate}\n")
 }
 
 /// The line that makes core attach to this running process instead of starting one of its own, to be pasted into a
 /// shell. `provider` is an address in any registry; the line holds for Terraform and for OpenTofu.
-pub(crate) fn reattach_line(provider: &str, address: &Address, pid: u32) -> String {
+pub(crate) fn reattach_line(provider: &str, socket: &str, pid: u32) -> String {
     let source = provider.split_once('/').map_or(provider, |(_host, source)| source);
     // Without `Test`, core would take this for protocol 5, and kill the process when it is done.
     let process = json!({
@@ -93,7 +64,7 @@ pub(crate) fn reattach_line(provider: &str, address: &Address, pid: u32) -> Stri
         "ProtocolVersion": 6,
         "Pid": pid,
         "Test": true,
-        "Addr": { "Network": address.network, "String": address.place },
+        "Addr": { "Network": "unix", "String": socket },
     });
     let by_provider: Map<String, Value> =
         HOSTS.iter().map(|host| (format!("{host}/{source}"), process.clone())).collect();
@@ -104,12 +75,10 @@ pub(crate) fn reattach_line(provider: &str, address: &Address, pid: u32) -> Stri
 mod tests {
     use super::*;
 
+    const SOCKET: &str = "/tmp/plugin/socket";
+
     fn environment(entries: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
         move |name| entries.iter().find(|entry| entry.0 == name).map(|entry| entry.1.to_owned())
-    }
-
-    fn socket() -> Address {
-        Address { network: "unix", place: "/tmp/plugin/socket".to_owned() }
     }
 
     #[test]
@@ -142,13 +111,13 @@ mod tests {
 
     #[test]
     fn the_line_has_the_certificate_without_padding() {
-        assert_eq!(line(&socket(), Some(&[0xfb, 0xff, 0xfe, 0x01])), "1|6|unix|/tmp/plugin/socket|grpc|+//+AQ\n");
-        assert_eq!(line(&socket(), None), "1|6|unix|/tmp/plugin/socket|grpc|\n");
+        assert_eq!(line(SOCKET, Some(&[0xfb, 0xff, 0xfe, 0x01])), "1|6|unix|/tmp/plugin/socket|grpc|+//+AQ\n");
+        assert_eq!(line(SOCKET, None), "1|6|unix|/tmp/plugin/socket|grpc|\n");
     }
 
     #[test]
     fn both_registries_name_the_process_to_attach_to() {
-        let line = reattach_line("registry.terraform.io/a/b", &socket(), 42);
+        let line = reattach_line("registry.terraform.io/a/b", SOCKET, 42);
         let value = line.strip_prefix("TF_REATTACH_PROVIDERS='").and_then(|rest| rest.strip_suffix("'\n"));
         let process = json!({
             "Protocol": "grpc",
@@ -162,15 +131,5 @@ mod tests {
             Some(json!({ "registry.terraform.io/a/b": process, "registry.opentofu.org/a/b": process })),
             "{line}"
         );
-    }
-
-    #[test]
-    fn ports_are_those_that_core_allows() {
-        let ports = |min: &str, max: &str| ports(environment(&[("PLUGIN_MIN_PORT", min), ("PLUGIN_MAX_PORT", max)]));
-        assert_eq!(ports("10000", "25000"), Ok(10000..=25000));
-        assert_eq!(ports("", ""), Ok(0..=0));
-        assert!(ports("25000", "10000").is_err());
-        assert!(ports("10000", "70000").is_err());
-        assert!(ports("10000", "many").is_err());
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
@@ -173,8 +174,8 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
 async fn serve_core(provider: Arc<dyn Provider>, environment: Environment) -> Result<(), Failure> {
     ignore_interrupts().map_err(Failure::Signals)?;
     let tls = environment.client_certificate.as_deref().map(ServerTls::for_client).transpose()?;
-    let endpoint = Endpoint::open(&environment).await.map_err(Failure::Listen)?;
-    print(&handshake::line(&endpoint.address, tls.as_ref().map(|tls| tls.certificate.as_ref())))?;
+    let endpoint = Endpoint::open(&environment).map_err(Failure::Listen)?;
+    print(&handshake::line(&endpoint.socket, tls.as_ref().map(|tls| tls.certificate.as_ref())))?;
     serve(endpoint, tls, provider, CancellationToken::new()).await
 }
 
@@ -182,9 +183,9 @@ async fn serve_core(provider: Arc<dyn Provider>, environment: Environment) -> Re
 /// closed to other users.
 async fn serve_attached(plugin: Plugin, provider: Arc<dyn Provider>, environment: Environment) -> Result<(), Failure> {
     let asked_to_stop = stop_signal().map_err(Failure::Signals)?;
-    let endpoint = Endpoint::open(&environment).await.map_err(Failure::Listen)?;
+    let endpoint = Endpoint::open(&environment).map_err(Failure::Listen)?;
     log::to_stderr("Serving until interrupted. Set this where terraform or tofu runs:\n\n");
-    print(&handshake::reattach_line(plugin.address, &endpoint.address, std::process::id()))?;
+    print(&handshake::reattach_line(plugin.address, &endpoint.socket, std::process::id()))?;
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
     tokio::spawn(async move {
@@ -277,18 +278,12 @@ impl GrpcBroker for CommonServices {
 /// Makes the process deaf to an interrupt from the terminal, which reaches it along with Terraform: Terraform is the
 /// one to wind up, and asks for a stop by RPC. tokio never puts the system's own handler back.
 fn ignore_interrupts() -> io::Result<()> {
-    #[cfg(unix)]
-    drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?);
-    #[cfg(windows)]
-    drop(tokio::signal::windows::ctrl_c()?);
+    drop(signal(SignalKind::interrupt())?);
     Ok(())
 }
 
 /// Ends when the user wants the process to; heard from the moment this returns.
-#[cfg(unix)]
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {
@@ -296,15 +291,6 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-    })
-}
-
-/// Ends when the user wants the process to; heard from the moment this returns.
-#[cfg(windows)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        interrupt.recv().await;
     })
 }
 

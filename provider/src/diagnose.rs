@@ -35,7 +35,8 @@ impl Operation {
 pub(crate) fn not_configured() -> Diagnostics {
     Diagnostics::of_error(
         "The provider is not configured",
-        "The provider's configuration is not known yet, so AWS cannot be asked. Give the provider block values that do not depend on resources still to be created.",
+        "The provider's configuration is not known yet, so AWS cannot be asked. Give the provider block values that do \
+         not depend on resources still to be created.",
     )
 }
 
@@ -61,14 +62,19 @@ pub(crate) fn failed(verb: &str, stack: &str, error: &AwsError) -> Diagnostics {
 pub(crate) fn taken(diagnostics: &mut Diagnostics, node: &NodeId, taken: &Taken, stack: &str) {
     let remedy = match taken.holder {
         Holder::Finished => format!(
-            "It belongs to a finished stack of this name. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise choose another name."
+            "It belongs to a finished stack of this name. To manage it here, import it: terraform import ADDRESS \
+             {stack}. Otherwise choose another name."
         ),
-        Holder::Bereft => "It belongs to a finished stack of this name that has no load balancer any more. Apply or destroy that where it is managed. If it is managed nowhere, delete it, or choose another name.".to_owned(),
+        Holder::Bereft => "It belongs to a finished stack of this name that has no load balancer any more. Apply or \
+                           destroy that where it is managed. If it is managed nowhere, delete it, or choose another \
+                           name."
+            .to_owned(),
         Holder::Stranger if *node == NodeId::LoadBalancer && !is_application(&taken.id) => {
             "It is no Application Load Balancer, so it cannot be imported. Choose another name.".to_owned()
         }
         Holder::Stranger if *node == NodeId::LoadBalancer => format!(
-            "This resource did not make it. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise choose another name."
+            "This resource did not make it. To manage it here, import it: terraform import ADDRESS {stack}. Otherwise \
+             choose another name."
         ),
         Holder::Stranger => {
             "This resource did not make it. Rename or remove it, or change what makes the stack need it.".to_owned()
@@ -93,7 +99,8 @@ pub(crate) fn ambiguous(diagnostics: &mut Diagnostics, node: &NodeId, candidates
     diagnostics.error(
         format!("There is more than one {node} of {stack}"),
         format!(
-            "{} all carry this stack's tags, and only one can be its {node}. Delete those that are not, or take their tags that start with `codestream:` away.",
+            "{} all carry this stack's tags, and only one can be its {node}. Delete those that are not, or take their \
+             tags that start with `codestream:` away.",
             each.join(", ")
         ),
     );
@@ -106,7 +113,9 @@ pub(crate) fn refuse_unsuited(found: &Found, stack: &str) -> Result<(), Diagnost
         diagnostics.error(
             format!("The target group {group} has no instances for targets"),
             format!(
-                "The load balancer {stack} forwards to the target group {group}, whose target type is {kind}. This resource manages groups of instances, and AWS does not let the type change. Point the listener at a group of instances, and try again."
+                "The load balancer {stack} forwards to the target group {group}, whose target type is {kind}. This \
+                 resource manages groups of instances, and AWS does not let the type change. Point the listener at a \
+                 group of instances, and try again."
             ),
         );
     }
@@ -124,7 +133,8 @@ pub(crate) fn refuse_other_vpc<'a>(
             Path::of("subnet_ids"),
             "A subnet of another VPC",
             format!(
-                "The subnet {id} is in {other} and the load balancer in {vpc_id}, which AWS does not let it leave. To replace it by one in {other}, set vpc_id to that."
+                "The subnet {id} is in {other} and the load balancer in {vpc_id}, which AWS does not let it leave. To \
+                 replace it by one in {other}, set vpc_id to that."
             ),
         );
     }
@@ -141,7 +151,8 @@ pub(crate) fn refuse_foreign(wanted: &Desired, found: &Found) -> Result<(), Diag
             diagnostics.error(
                 format!("The {listener} would be deleted, but others have a rule on it"),
                 format!(
-                    "{} ({}) would go with it, and is not managed by this resource. Move it to another listener or delete it first.",
+                    "{} ({}) would go with it, and is not managed by this resource. Move it to another listener or \
+                     delete it first.",
                     foreign.what, foreign.arn
                 ),
             );
@@ -168,7 +179,9 @@ pub(crate) fn refuse_routed<'a>(records: impl Iterator<Item = &'a Record>) -> Di
             Path::of("dns_record"),
             format!("The {kind} record {name} has a routing policy"),
             format!(
-                "Somebody has replaced the alias in the hosted zone {zone_id} by records with a routing policy (weighted, latency, ...), and Route 53 takes no simple alias beside them. Delete them to have the alias again, or take dns_record out of the configuration to keep them."
+                "Somebody has replaced the alias in the hosted zone {zone_id} by records with a routing policy \
+                 (weighted, latency, ...), and Route 53 takes no simple alias beside them. Delete them to have the \
+                 alias again, or take dns_record out of the configuration to keep them."
             ),
         );
     }
@@ -282,7 +295,8 @@ fn detail(step: &Step, error: &StepError) -> String {
     match error {
         StepError::Aws(error) => format!("While trying to {}: {}", step.change, with_hint(error)),
         StepError::Deadline(last) => format!(
-            "The timeout was over before this was done ({}): {} Apply again to go on from here, or allow more time in `timeouts`.",
+            "The timeout was over before this was done ({}): {} Apply again to go on from here, or allow more time in \
+             `timeouts`.",
             step.change,
             detail(step, last)
         ),
@@ -296,23 +310,28 @@ fn detail(step: &Step, error: &StepError) -> String {
         }
         StepError::Taken { what, id } => {
             format!(
-                "The {what} exists already as {id}, and this resource did not make it. Rename or remove it, or import the stack it belongs to."
+                "The {what} exists already as {id}, and this resource did not make it. Rename or remove it, or import \
+                 the stack it belongs to."
             )
         }
         StepError::NoParameter(name) => format!(
-            "There is no parameter {name} in Systems Manager, in this account and region. Create it, or correct cache.auth_token_parameter."
+            "There is no parameter {name} in Systems Manager, in this account and region. Create it, or correct \
+             cache.auth_token_parameter."
         ),
         StepError::TakenOver(id) => format!(
-            "Another apply of a stack of this name has made or taken over {id} while this one ran. Only one Terraform resource can manage a stack: remove this one, or choose another name."
+            "Another apply of a stack of this name has made or taken over {id} while this one ran. Only one Terraform \
+             resource can manage a stack: remove this one, or choose another name."
         ),
         StepError::Stopped => format!("Stopped before this was done: {}. Apply again to go on from here.", step.change),
         StepError::GivenUp => format!(
-            "Stopped before AWS had answered: {}. It may be done all the same. Apply again to go on from here: what exists will be found.",
+            "Stopped before AWS had answered: {}. It may be done all the same. Apply again to go on from here: what \
+             exists will be found.",
             step.change
         ),
         StepError::Unresolved(_) => format!("{error}. Please report this with the log of TF_LOG=debug."),
         StepError::Panicked => format!(
-            "While trying to {}: {error}. Please report this with the log of TF_LOG=debug. Apply again to go on from here: what exists will be found.",
+            "While trying to {}: {error}. Please report this with the log of TF_LOG=debug. Apply again to go on from \
+             here: what exists will be found.",
             step.change
         ),
     }
@@ -325,13 +344,16 @@ fn explain(target: &TargetHealth) -> String {
     let reason = reason.as_deref().unwrap_or_default();
     let remedy = match reason {
         "Target.ResponseCodeMismatch" => {
-            "the host answers with another status than health_check.matcher allows; check health_check.path and the service behind it"
+            "the host answers with another status than health_check.matcher allows; check health_check.path and the \
+             service behind it"
         }
         "Target.Timeout" => {
-            "the host does not answer in time; check that the service listens on this port and that the instance's security group lets the load balancer in"
+            "the host does not answer in time; check that the service listens on this port and that the instance's \
+             security group lets the load balancer in"
         }
         "Target.FailedHealthChecks" => {
-            "no connection, or a broken answer; check that the service listens on this port, with TLS where the protocol is HTTPS, and that the instance's security group lets the load balancer in"
+            "no connection, or a broken answer; check that the service listens on this port, with TLS where the \
+             protocol is HTTPS, and that the instance's security group lets the load balancer in"
         }
         "Target.InvalidState" => "the instance is stopped or terminated; start it, or take it out of instance_ids",
         "Target.NotInUse" => {
@@ -368,7 +390,11 @@ fn hint(error: &AwsError) -> Option<String> {
             "A quota of the account is used up. Remove what is not needed, or ask for more under Service Quotas."
         }
         "RulesPerSecurityGroupLimitExceeded" => {
-            "The security group would have more rules than its quota allows: by default 60 in each direction and address family, where a prefix list counts as its maximum of entries. Rules for new ports come before those for old ones go, so a change that fits in the end may not fit on the way: apply it with fewer sources first, and then as a whole. Or ask for more under Service Quotas: Amazon VPC, \"Inbound or outbound rules per security group\", L-0EA8095F."
+            "The security group would have more rules than its quota allows: by default 60 in each direction and \
+             address family, where a prefix list counts as its maximum of entries. Rules for new ports come before \
+             those for old ones go, so a change that fits in the end may not fit on the way: apply it with fewer \
+             sources first, and then as a whole. Or ask for more under Service Quotas: Amazon VPC, \"Inbound or \
+             outbound rules per security group\", L-0EA8095F."
         }
         "TargetGroupAssociationLimit" => {
             "A target group can serve only one load balancer; another one uses it already."
@@ -385,7 +411,8 @@ fn hint(error: &AwsError) -> Option<String> {
         }
         "DependencyViolation" => "Something still uses the object. Remove that use, and apply again.",
         AwsError::NO_ANSWER => {
-            "The call got no answer, so it may have taken effect. Check the network, and apply again: what exists will be found."
+            "The call got no answer, so it may have taken effect. Check the network, and apply again: what exists will \
+             be found."
         }
         _ if error.class() == ErrorClass::Denied => {
             return Some(format!("Allow the action {} for these credentials, or use others.", error.operation));

@@ -8,5 +8,6 @@ use tfplugin::serve::{Plugin, run};
 
 fn main() -> ExitCode {
     let plugin = Plugin { name: NAME, address: ADDRESS, version: VERSION };
-    run(plugin, Arc::new(Codestream::new()), std::env::args().skip(1))
+    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    run(plugin, Arc::new(Codestream::new()), arguments)
 }

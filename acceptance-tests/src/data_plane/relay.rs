@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::Servers;
-use crate::background::{Task, locked};
+use crate::background::{Task, accepted, locked};
 use crate::tools::{Failure, Result};
 
 /// Dropped, it ends its connections.
@@ -34,7 +34,7 @@ impl Relay {
 async fn accept(listener: TcpListener, servers: Servers, server: (String, u16)) {
     let mut connections = JoinSet::new();
     loop {
-        let Ok((mut near, _)) = listener.accept().await else { continue };
+        let mut near = accepted(&listener).await;
         while connections.try_join_next().is_some() {}
         let address = locked(&servers).get(&server).copied();
         connections.spawn(async move {

@@ -288,7 +288,11 @@ fn mistakes_in_the_network(seed: &Seed, elsewhere: &Elsewhere) -> Vec<Mistake> {
         (json!({ "instance_ids": seed.instance_ids[1..] }), "error: An instance does not run"),
         (json!({ "name": "taken" }), "error: The load balancer of taken exists already"),
         (
-            json!({ "client_cidr_blocks": null, "instance_cidr_blocks": null, "security_group_ids": ["sg-0123456789abcdef0"] }),
+            json!({
+                "client_cidr_blocks": null,
+                "instance_cidr_blocks": null,
+                "security_group_ids": ["sg-0123456789abcdef0"],
+            }),
             "error: Security groups do not exist",
         ),
         (

@@ -1,10 +1,10 @@
-//! Every example does what it says, and functions and data sources answer real Terraform.
+//! Every configuration among the examples does what it says, and functions and data sources answer real Terraform.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use acceptance_tests::{Account, Workspace, with_each_cli};
+use acceptance_tests::{Account, Workspace, unframed, with_each_cli};
 use serde_json::{Value, json};
 
 use crate::{policy, stack, takeover};
@@ -211,8 +211,7 @@ fn data_of_a_load_balancer(aws: &Account, workspace: &Workspace, example: &str) 
     let instance = &aws.seed().instance_ids[0];
     let ill = json!({ "state": "unhealthy", "reason": "Target.Timeout", "description": "Request timed out" });
     aws.configure(json!({ "health": { instance.as_str(): ill } }));
-    let said = workspace.run(["plan", "-no-color"]).expect_success().stdout;
-    let said = said.replace(['│', '╷', '╵'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = unframed(&workspace.run(["plan", "-no-color"]).expect_success().stdout);
     for part in ["Check block assertion failed", &format!("api on {instance}:80 is unhealthy: Request timed out")] {
         assert!(said.contains(part), "{part} is not in\n{said}");
     }

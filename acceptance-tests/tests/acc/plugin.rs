@@ -1,8 +1,9 @@
 //! The provider's binary as a process: who may speak to it, what it says where, how it ends, and what it takes.
-#![cfg(unix)]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -296,6 +297,15 @@ fn version_and_help_are_answered() {
     for output in [version, help] {
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     }
+}
+
+#[test]
+fn an_argument_that_is_no_text_is_refused_like_any_other() {
+    let mut command = Command::new(acceptance_tests::provider().expect("the provider builds"));
+    command.arg(OsStr::from_bytes(b"\xff")).env_clear().stdin(Stdio::null());
+    let output = command.output().expect("the provider starts");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).starts_with("Unknown argument"), "{output:?}");
 }
 
 #[test]

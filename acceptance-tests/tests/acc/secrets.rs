@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use acceptance_tests::{Account, Fault, Rule, Workspace, with_each_cli};
+use acceptance_tests::{Account, Fault, Rule, Workspace, unframed, with_each_cli};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ fn live(aws: &Account, workspace: &Workspace, environment: &[(&str, &str)]) -> V
     let state = fs::read_to_string(workspace.directory().join("terraform.tfstate")).expect("a state");
     workspace.write("host.json", &host.replace('}', ",}"));
     let refused = run(&["plan", "-no-color"], 1);
-    let reason = refused[1].replace(['│', '╷', '╵'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let reason = unframed(&refused[1]);
     assert!(reason.contains("Is not valid JSON"), "{reason}");
     workspace.write("host.json", &host);
     let destroyed = run(&["destroy", "-no-color", "-auto-approve"], 0);

@@ -179,6 +179,14 @@ fn a_stored_state_may_lack_attributes_and_have_others() {
 }
 
 #[test]
+fn a_double_in_a_state_file_is_read_as_it_is_written() {
+    for text in ["0.1", "1e21", "31.245270191439438", "121.48791951161945"] {
+        let stored = serde_json::from_str(text).unwrap();
+        assert_eq!(decode_json(&stored, &Type::Number).unwrap(), num(text));
+    }
+}
+
+#[test]
 fn types_have_the_json_that_core_gives_them() {
     let r#type = object(&[("b", set_of(Type::Number)), ("a", Type::Tuple(vec![Type::Bool, Type::Dynamic]))]);
     let json = br#"["object",{"a":["tuple",["bool","dynamic"]],"b":["set","number"]}]"#;

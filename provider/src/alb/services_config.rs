@@ -88,7 +88,9 @@ mod tests {
             patch,
             json!({
                 "apiServer": { "publicApiUrl": "https://codestream.example.com", "ignoreHttps": false, "port": 443 },
-                "broadcastEngine": { "codestreamBroadcaster": { "host": "codestream.example.com", "ignoreHttps": false, "port": 12443 } },
+                "broadcastEngine": {
+                    "codestreamBroadcaster": { "host": "codestream.example.com", "ignoreHttps": false, "port": 12443 },
+                },
                 "ssl": { "certfile": "/opt/config/cert.pem", "keyfile": "/opt/config/key.pem" },
             })
         );

@@ -1,7 +1,7 @@
 //! AWS as this provider sees it: a narrow trait in our own types, each method one API call.
 //!
-//! `sdk` implements it on the AWS SDK, `fake` (tests and benchmarks only) in memory. Nothing outside `sdk` names an SDK type.
-//! Lookups answer `None` or an empty list for what does not exist; only changes report a missing object as an
+//! `sdk` implements it on the AWS SDK, `fake` (tests and benchmarks only) in memory. Nothing outside `sdk` names an SDK
+//! type. Lookups answer `None` or an empty list for what does not exist; only changes report a missing object as an
 //! error. Object arguments are AWS's own identifiers: ARNs for load balancing, ids for EC2.
 
 mod balancing;

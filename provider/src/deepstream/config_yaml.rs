@@ -175,7 +175,12 @@ mod tests {
                 "dependencyInitializationTimeout": 10000,
                 "httpServer": {
                     "type": "default",
-                    "options": { "host": "0.0.0.0", "port": 6020, "healthCheckPath": "/health-check", "allowAllOrigins": true },
+                    "options": {
+                        "host": "0.0.0.0",
+                        "port": 6020,
+                        "healthCheckPath": "/health-check",
+                        "allowAllOrigins": true,
+                    },
                 },
                 "connectionEndpoints": [
                     { "type": "ws-binary", "options": { "urlPath": "/deepstream", "heartbeatInterval": 30000 } },

@@ -5,7 +5,7 @@
 //! | `schema` | the one definition of every attribute |
 //! | `validate` | what a configuration must satisfy, without asking AWS |
 //! | `resolve`, `config` | the configuration with its defaults, as values and as plain types |
-//! | `config_yaml`, `user_data`, `image` | what a node is made of: deepstream's configuration, what cloud-init does, the image |
+//! | `config_yaml`, `user_data`, `image` | what a node is made of: deepstream's configuration, cloud-init's, the image |
 //! | `desired` | the graph of AWS objects that it asks for |
 //! | `plan` | the planned state |
 //! | `preflight` | what AWS says of a configuration before anything is touched |

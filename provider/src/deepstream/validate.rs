@@ -5,7 +5,7 @@
 
 use tfplugin::diagnostics::Diagnostics;
 use tfplugin::path::Path;
-use tfplugin::value::Value;
+use tfplugin::value::{Number, Value};
 
 use super::config::{Config, overrides};
 use super::schema::{DEFAULT_TIMEOUT, PROBES};
@@ -40,6 +40,7 @@ pub(crate) const RULES: &[Rule] = &[
     new_cache,
     auth_token,
     server,
+    numbers,
     health_check,
     idle_timeout,
     user_data,
@@ -211,6 +212,48 @@ fn server(config: &Value, _: &Value, found: &mut Diagnostics) {
     }
 }
 
+/// A number of `deepstream_config` that is another one as a double would be drift in every plan: both deepstream and
+/// the reading of a state have doubles.
+fn numbers(config: &Value, _: &Value, found: &mut Diagnostics) {
+    let mut changed = Vec::new();
+    inexact_numbers(config.get("deepstream_config"), "deepstream_config", &mut changed);
+    for (place, number) in changed {
+        let detail = match as_double(number) {
+            Some(double) => format!(
+                "{place} is {number}, which deepstream takes for {double}. Write {double}, or write the number as a \
+                 string.",
+            ),
+            None => format!("{place} is {number}, which is too large for deepstream. Write it as a string."),
+        };
+        found.error_at(Path::of("deepstream_config"), "A number that deepstream does not have", detail);
+    }
+}
+
+/// The numbers in a value that are others as doubles, with their places.
+fn inexact_numbers<'v>(value: &'v Value, place: &str, found: &mut Vec<(String, &'v Number)>) {
+    match value {
+        Value::Number(number) if as_double(number).as_ref() != Some(number) => found.push((place.to_owned(), number)),
+        Value::List(elements) => {
+            for (index, element) in elements.iter().enumerate() {
+                inexact_numbers(element, &format!("{place}[{index}]"), found);
+            }
+        }
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                inexact_numbers(value, &format!("{place}.{key}"), found);
+            }
+        }
+        Value::Dynamic(typed) => inexact_numbers(&typed.1, place, found),
+        Value::Null | Value::Unknown | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The double nearest to a number, in as few digits as tell it from others; `None` when none is near.
+fn as_double(number: &Number) -> Option<Number> {
+    let double: f64 = number.as_str().parse().ok()?;
+    Number::parse(&double.to_string())
+}
+
 fn health_check(_: &Value, resolved: &Value, found: &mut Diagnostics) {
     let Some(asked) = resolved.get("health_check").get("path").as_str() else { return };
     let path = Path::of("health_check").attribute("path");
@@ -271,6 +314,7 @@ fn user_data(_: &Value, resolved: &Value, found: &mut Diagnostics) {
 mod tests {
     use serde_json::json;
     use tfplugin::diagnostics::Severity;
+    use tfplugin::schema::Type;
 
     use super::super::DeepstreamCluster;
     use super::super::samples::{UNKNOWN_VALUE, change, configuration, small};
@@ -342,6 +386,35 @@ mod tests {
         ] {
             assert_eq!(said(&bad), expected, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_number_that_deepstream_would_have_as_another_is_refused_and_told_with_its_place() {
+        let refused = |number: &str| {
+            let number = Value::Number(Number::parse(number).unwrap());
+            let object = Value::object([("rpc", Value::List(vec![Value::object([("timeout", number)])]))]);
+            let mut config = configuration(&small());
+            config.put("deepstream_config", Value::Dynamic(Box::new((Type::Dynamic, object))));
+            let found = validate::<DeepstreamCluster>(&config);
+            found.iter().map(|found| format!("{}: {}", found.path, found.detail)).collect::<Vec<_>>()
+        };
+        for good in ["0", "-7", "0.1", "1e21", "31.245270191439438", "9007199254740992"] {
+            assert_eq!(refused(good), Vec::<String>::new());
+        }
+        let place = "deepstream_config: deepstream_config.rpc[0].timeout is";
+        for (bad, double) in [
+            ("0.1234567890123456789", "0.12345678901234568"),
+            ("9007199254740993", "9007199254740992"),
+            ("12345678901234567890123", "12345678901234568000000"),
+        ] {
+            let detail = format!(
+                "{place} {bad}, which deepstream takes for {double}. Write {double}, or write the number as a string."
+            );
+            assert_eq!(refused(bad), [detail]);
+        }
+        let large = format!("1{}", "0".repeat(400));
+        let detail = format!("{place} {large}, which is too large for deepstream. Write it as a string.");
+        assert_eq!(refused("1e400"), [detail]);
     }
 
     #[test]

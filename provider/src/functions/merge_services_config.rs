@@ -380,7 +380,11 @@ mod tests {
 
         /// Texts near a valid one get further than random ones.
         #[test]
-        fn a_broken_text_is_merged_or_refused(text in file(), position in any::<prop::sample::Index>(), put in any::<char>()) {
+        fn a_broken_text_is_merged_or_refused(
+            text in file(),
+            position in any::<prop::sample::Index>(),
+            put in any::<char>(),
+        ) {
             let mut broken: Vec<char> = text.chars().collect();
             let position = position.index(broken.len());
             broken[position] = put;

@@ -6,6 +6,7 @@ use std::panic::{set_hook, take_hook};
 use std::sync::Once;
 use std::time::Duration;
 
+use proptest::array::uniform2;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -18,9 +19,14 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 use super::*;
+use crate::alb::CodestreamAlb;
 use crate::aws::fake::{FakeAws, cert_arn};
+use crate::deepstream::DeepstreamCluster;
+use crate::resource::{Composite, Preflight};
 
-const STACK: &str = "codestream_alb";
+const STACKS: [&str; 2] = [CodestreamAlb::TYPE_NAME, DeepstreamCluster::TYPE_NAME];
+/// More nodes than these would only take longer.
+const MANY_NODES: i64 = 4;
 
 /// What a field of a request holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +200,9 @@ fn texts() -> BoxedStrategy<String> {
         "lb_cookie",
         "codestream.example.com",
         "*.example.com",
+        "redis.internal:6379",
+        "ami-0c",
+        "7.0.1",
         "{}",
         "{\"a\":[1]}",
         "{\"a\":{\"b\":\n null}}",
@@ -233,7 +242,9 @@ fn values(r#type: &Type) -> BoxedStrategy<Value> {
 
 /// A value that brings its type along, with the attribute names of what functions take.
 fn untyped() -> impl Strategy<Value = Value> {
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 14] = [
+        "httpServer",
+        "options",
         "port",
         "redis",
         "host",
@@ -274,18 +285,51 @@ fn objects(schema: &Schema, given: &[(&str, Value)]) -> BoxedStrategy<Value> {
         .boxed()
 }
 
-/// States, plans and configurations of a stack, sound but for some attributes; or none.
-fn stacks() -> BoxedStrategy<Value> {
-    let given = [
+/// A resource, with what core may say of a stack of it.
+#[derive(Clone, Debug)]
+struct Stack {
+    type_name: &'static str,
+    r#type: Type,
+    prior: Value,
+    config: Value,
+    planned: Value,
+}
+
+/// A stack of any of the resources.
+fn stacks() -> impl Strategy<Value = Stack> {
+    let common = [
         ("name", "web".into()),
-        ("protocol", "HTTP".into()),
         ("subnet_ids", Value::set(["subnet-a", "subnet-b"])),
-        ("instance_ids", Value::set(["i-1"])),
-        ("hostname", "codestream.example.com".into()),
         ("client_cidr_blocks", Value::set(["198.51.100.0/24"])),
     ];
-    let provider = Codestream::new();
-    prop_oneof![1 => Just(Value::Null), 5 => objects(provider.resources[0].schema(), &given)].boxed()
+    let alb = [
+        ("protocol", "HTTP".into()),
+        ("instance_ids", Value::set(["i-1"])),
+        ("hostname", "codestream.example.com".into()),
+    ];
+    let alb: Vec<_> = common.iter().cloned().chain(alb).collect();
+    prop_oneof![stacks_of::<CodestreamAlb>(&alb), stacks_of::<DeepstreamCluster>(&common)]
+}
+
+/// State, configuration and plan of a resource, sound but for some attributes; or none. What the resource itself plans
+/// for such a configuration is among the plans, for only such a one can be applied.
+fn stacks_of<C: Composite>(given: &[(&str, Value)]) -> impl Strategy<Value = Stack> + use<C> {
+    let one = prop_oneof![1 => Just(Value::Null), 5 => objects(C::schema(), given)].boxed();
+    let plan = objects(C::schema(), given).prop_map(|config| {
+        let resolved = C::resolve(&config);
+        let mut planned = C::planned(&resolved, None, resolved.get("tags"), &Preflight::default());
+        if planned.get("node_count").as_i64() > Some(MANY_NODES) {
+            planned.put("node_count", MANY_NODES);
+        }
+        planned
+    });
+    (uniform2(one.clone()), prop_oneof![one, plan]).prop_map(|([prior, config], planned)| Stack {
+        type_name: C::TYPE_NAME,
+        r#type: C::schema().r#type(),
+        prior,
+        config,
+        planned,
+    })
 }
 
 /// The configuration of one of the data sources, with its place among them.
@@ -336,23 +380,28 @@ proptest! {
         prop_assume!(types().iter().all(|r#type| decode_msgpack(&garbage, r#type).is_err()));
         prop_assume!(serde_json::from_slice::<serde_json::Value>(&garbage).is_err());
         let provider = codestream();
-        let names = [STACK, provider.data_sources[0].type_name(), "deepstream_config"];
+        let source = provider.data_sources[0].type_name();
         let calls = Calls::new(Arc::new(provider));
         run(async {
             for (rpc, fields) in CALLS {
                 let read = |field: Field| matches!(field, Field::Value | Field::Stored | Field::Identity);
-                for (number, field_type) in fields.iter().filter(|(_, field)| read(*field)) {
-                    let name = match rpc {
-                        "CallFunction" => names[2],
-                        "ValidateDataResourceConfig" | "ReadDataSource" => names[1],
-                        _ => names[0],
-                    };
+                let names = match rpc {
+                    "CallFunction" => vec!["deepstream_config"],
+                    "ValidateDataResourceConfig" | "ReadDataSource" => vec![source],
+                    _ => STACKS.to_vec(),
+                };
+                let fields_read = fields.iter().filter(|(_, field)| read(*field));
+                let cases = fields_read.flat_map(|field| names.iter().map(move |name| (field, name)));
+                for ((number, field_type), name) in cases {
                     let about = if rpc == "MoveResourceState" { 5 } else { 1 };
                     let takes_name = fields.contains(&(about, Field::Text));
-                    let mut request = if takes_name && rpc != "ConfigureProvider" { field(about, name.as_bytes()) } else { Vec::new() };
-                    request.extend(wrapped(*number, *field_type, &garbage));
+                    let mut request = wrapped(*number, *field_type, &garbage);
+                    if takes_name && rpc != "ConfigureProvider" {
+                        request.extend(field(about, name.as_bytes()));
+                    }
                     let text = answer(&calls, rpc, &request).await?.unwrap_or_default();
-                    prop_assert!(text.contains("does not understand the"), "{} field {}: {}", rpc, number, text);
+                    let says_so = text.contains("does not understand the");
+                    prop_assert!(says_so, "{} {} field {}: {}", rpc, name, number, text);
                 }
             }
             Ok(())
@@ -364,16 +413,18 @@ proptest! {
         prop_assume!(!names().contains(&name.as_str()));
         let calls = Calls::new(Arc::new(codestream()));
         run(async {
-            let import = [named(STACK), field(2, id.as_bytes())].concat();
-            answer(&calls, "ImportResourceState", &import).await?;
             let state = serde_json::json!({"arn": id, "name": name, "load_balancer_type": "application", "vpc_id": id});
-            let moved = [
-                field(5, STACK.as_bytes()),
-                field(1, b"registry.terraform.io/hashicorp/aws"),
-                field(2, b"aws_lb"),
-                wrapped(4, Field::Stored, state.to_string().as_bytes()),
-            ];
-            answer(&calls, "MoveResourceState", &moved.concat()).await?;
+            for stack in STACKS {
+                let import = [named(stack), field(2, id.as_bytes())].concat();
+                answer(&calls, "ImportResourceState", &import).await?;
+                let moved = [
+                    field(5, stack.as_bytes()),
+                    field(1, b"registry.terraform.io/hashicorp/aws"),
+                    field(2, b"aws_lb"),
+                    wrapped(4, Field::Stored, state.to_string().as_bytes()),
+                ];
+                answer(&calls, "MoveResourceState", &moved.concat()).await?;
+            }
             // What is configured here would ask a real AWS, so that comes last.
             let (configure, others): (Vec<_>, Vec<_>) = CALLS.iter().partition(|(rpc, _)| *rpc == "ConfigureProvider");
             for (rpc, fields) in others.into_iter().chain(configure) {
@@ -389,19 +440,14 @@ proptest! {
 
 proptest! {
     // Each applies twice.
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_values_of_a_stack_are_answered(
-        prior in stacks(),
-        config in stacks(),
-        planned in stacks(),
-        private in private(),
-    ) {
-        let r#type = Codestream::new().resources[0].schema().r#type();
+    fn any_values_of_a_stack_are_answered(stack in stacks(), private in private()) {
+        let Stack { type_name, r#type, prior, config, planned } = stack;
         let [prior, configured] = [(2, &prior), (4, &config)].map(|(number, value)| sent(number, value, &r#type));
         let kept = field(5, &private);
-        let about = named(STACK);
+        let about = named(type_name);
         run(async {
             let calls = Calls::new(Arc::new(codestream()));
             answer(&calls, "ValidateResourceConfig", &[about.clone(), sent(2, &config, &r#type)].concat()).await?;
@@ -426,7 +472,8 @@ proptest! {
         let provider = codestream();
         let source = (provider.data_sources[source].type_name(), provider.data_sources[source].schema().r#type());
         let parameters = provider.functions[function].parameters().to_vec();
-        let arguments = parameters.iter().zip(&arguments).flat_map(|(parameter, value)| sent(2, value, &parameter.r#type));
+        let arguments = parameters.iter().zip(&arguments);
+        let arguments = arguments.flat_map(|(parameter, value)| sent(2, value, &parameter.r#type));
         let call: Vec<u8> = named(provider.functions[function].name()).into_iter().chain(arguments).collect();
         let look_up = [named(source.0), sent(2, &looked_up, &source.1)].concat();
         let block_type = provider.schema.r#type();

@@ -93,7 +93,8 @@ pub(crate) const COOKIE_NAME: Check =
     });
 /// The name of an S3 bucket.
 pub(crate) const BUCKET: Check = Check::Form(
-    "must be the name of an S3 bucket: 3 to 63 lower-case letters, digits, dots and hyphens, a letter or a digit at either end",
+    "must be the name of an S3 bucket: 3 to 63 lower-case letters, digits, dots and hyphens, a letter or a digit at \
+     either end",
     |value| judge(value, bucket_fault, bucket_of_url),
 );
 /// The prefix of log objects in their bucket.

@@ -262,7 +262,8 @@ impl<C: Composite> Resource for Managed<C> {
             return Err(Diagnostics::of_error(
                 "No such load balancer",
                 format!(
-                    "There is no Application Load Balancer {id:?} in this account and region. Give the name or the ARN of one that exists."
+                    "There is no Application Load Balancer {id:?} in this account and region. Give the name or the ARN \
+                     of one that exists."
                 ),
             ));
         };
@@ -298,7 +299,10 @@ pub(super) fn refuse_protected(name: &str, verb: &str) -> Diagnostics {
     diagnostics.error_at(
         Path::of("enable_deletion_protection"),
         "The load balancer is protected against deletion",
-        format!("The load balancer {name} would be {verb}, but has deletion protection. Set enable_deletion_protection to false, apply that, and then try again."),
+        format!(
+            "The load balancer {name} would be {verb}, but has deletion protection. Set enable_deletion_protection \
+             to false, apply that, and then try again."
+        ),
     );
     diagnostics
 }

@@ -18,7 +18,8 @@ pub(crate) fn validate(tags: &Value, path: &Path, own: usize) -> Diagnostics {
             path.clone(),
             "Too many tags",
             format!(
-                "{path} has {} tags. AWS allows {MOST} on an object, and the provider needs {own} of them: keep at most {}.",
+                "{path} has {} tags. AWS allows {MOST} on an object, and the provider needs {own} of them: keep at \
+                 most {}.",
                 entries.len(),
                 MOST - own,
             ),

@@ -68,7 +68,8 @@ proptest! {
                 prop_assert_eq!(diagnostics.len(), 1, "{}", rpc);
                 prop_assert!(diagnostics[0].summary.starts_with("Cannot read the "), "{}: {:?}", rpc, diagnostics);
             }
-            let request = call_function::Request { name: "shout".to_owned(), arguments: bytes(&garbage).into_iter().collect() };
+            let arguments = bytes(&garbage).into_iter().collect();
+            let request = call_function::Request { name: "shout".to_owned(), arguments };
             let failed = server.call_function(Request::new(request)).await.unwrap().into_inner();
             prop_assert!(failed.error.is_some_and(|error| error.text.contains("does not understand")));
             Ok(())

@@ -188,7 +188,10 @@ impl Sorter<'_> {
 
     /// The role of the listener that forwards to a group, for groups to adopt.
     fn role_by_listener(&self, group: &str) -> Option<&'static str> {
-        let forwards = |listener: &&ListenerInfo| matches!(&listener.settings.action, ActionInfo::Forward(weights) if weights.iter().any(|(arn, _)| arn == group));
+        let forwards = |listener: &&ListenerInfo| match &listener.settings.action {
+            ActionInfo::Forward(weights) => weights.iter().any(|(arn, _)| arn == group),
+            _ => false,
+        };
         self.answers.listeners.iter().find(forwards).and_then(|listener| self.sought.roles.of_listener(listener))
     }
 

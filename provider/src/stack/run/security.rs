@@ -169,7 +169,8 @@ impl Run<'_> {
         }
     }
 
-    /// These objects, by id, and all the rules of the security groups among them; of somebody else's group only the stack's own rules.
+    /// These objects, by id, and all the rules of the security groups among them; of somebody else's group only the
+    /// stack's own rules.
     pub(super) async fn with_rules(&self, groups: BTreeSet<String>) -> Result<BTreeSet<String>, StepError> {
         let own = !matches!(self.step.node, NodeId::RulesIn(_));
         let mut all = if own { groups.clone() } else { BTreeSet::new() };
