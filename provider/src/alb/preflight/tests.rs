@@ -10,6 +10,7 @@ use tfplugin::value::Value;
 
 use super::{Mode, Preflight, check};
 use crate::alb::CodestreamAlb;
+use crate::alb::desired::instance_rules_description;
 use crate::alb::resolve::resolve;
 use crate::alb::samples::{UNKNOWN_VALUE, change, configuration, https};
 use crate::aws::fake::{FakeAws, Fault, cert_arn};
@@ -404,5 +405,22 @@ async fn a_rule_lets_the_load_balancer_in_when_it_is_for_its_addresses_or_its_gr
         let json = change(good(), &json!({"instance_security_group_id": null}));
         let found = checked(&aws, &json, Some(&applied(&good()))).await.diagnostics;
         assert_eq!(found.is_empty(), lets_in, "{rule:?}: {found:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_the_stack_keeps_for_groups_of_the_users_are_in_nobodys_way() {
+    let brought = json!({"security_group_ids": ["sg-hosts"], "client_cidr_blocks": null, "instance_cidr_blocks": null});
+    let before = change(good(), &brought);
+    let after = change(before.clone(), &json!({"broadcaster": {"target_port": 443}}));
+    for (description, described) in [
+        (String::new(), vec!["error instance_security_group_id: A rule of others lets the load balancer in already"]),
+        (instance_rules_description("codestream-alb"), vec![]),
+    ] {
+        let aws = FakeAws::new();
+        let there = rule((443, 443), "tcp", Peer::Group("sg-hosts".to_owned()));
+        open(&aws, RuleSettings { description, ..there });
+        let found = checked(&aws, &after, Some(&applied(&before))).await.diagnostics;
+        assert_eq!(said(&found), described);
     }
 }
