@@ -240,9 +240,11 @@ async fn one_look_up_that_fails_is_one_warning() {
             aws.fail_at(index, fault);
             let found = checked(&aws, &good(), None).await.diagnostics;
             let operation = aws.calls()[index].operation;
-            assert!(!found.has_errors() && found.iter().count() == 1, "{operation}: {found:?}");
+            // The VPC that is planned is known by them.
+            let ends = operation == "ec2:DescribeSubnets" && code != "AccessDenied";
+            assert!(found.has_errors() == ends && found.iter().count() == 1, "{operation}: {found:?}");
             let detail = details(&found);
-            assert!(detail.starts_with(&format!("{operation} failed: {code}")), "{detail}");
+            assert!(detail.contains(&format!("{operation} failed: {code}")), "{detail}");
             assert_eq!(detail.contains("Allow the action"), code == "AccessDenied", "{detail}");
         }
     }
