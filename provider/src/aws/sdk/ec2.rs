@@ -365,6 +365,7 @@ async fn filtered_instances(client: &Client, filter: Filter) -> Result<Vec<Launc
 
 fn launched_info(of: &Instance) -> LaunchedInfo {
     let metadata = of.metadata_options();
+    let root = of.block_device_mappings().iter().find(|mapping| mapping.device_name() == of.root_device_name());
     LaunchedInfo {
         instance: instance_info(of),
         image_id: text(of.image_id()),
@@ -382,6 +383,7 @@ fn launched_info(of: &Instance) -> LaunchedInfo {
             requires_session: metadata.and_then(|options| options.http_tokens()) == Some(&HttpTokensState::Required),
             hop_limit: metadata.and_then(|options| options.http_put_response_hop_limit()).unwrap_or(1),
         },
+        root_volume: root.and_then(|mapping| mapping.ebs()?.volume_id()).map(str::to_owned),
         tags: tags_of(of.tags()),
     }
 }
@@ -457,7 +459,9 @@ pub(super) async fn terminate_instance(client: &Client, id: &str) -> Result<()> 
 mod tests {
     use super::*;
 
-    use aws_sdk_ec2::types::{RouteTableAssociation, VpcCidrBlockAssociation};
+    use aws_sdk_ec2::types::{
+        EbsInstanceBlockDevice, InstanceBlockDeviceMapping, RouteTableAssociation, VpcCidrBlockAssociation,
+    };
 
     #[test]
     fn a_filter_value_is_meant_literally() {
@@ -478,6 +482,20 @@ mod tests {
         let info = route_table_info(&table);
         assert_eq!(info.routes, [RouteInfo { destination: "0.0.0.0/0".to_owned(), target: "igw-1".to_owned() }]);
         assert_eq!((info.main, info.subnet_ids), (true, BTreeSet::from(["subnet-1".to_owned()])));
+    }
+
+    #[test]
+    fn a_volume_attached_since_is_not_the_root_volume() {
+        let volume = |device: &str, id: &str| {
+            let volume = EbsInstanceBlockDevice::builder().volume_id(id).build();
+            InstanceBlockDeviceMapping::builder().device_name(device).ebs(volume).build()
+        };
+        let instance = Instance::builder()
+            .root_device_name("/dev/xvda")
+            .block_device_mappings(volume("/dev/sdf", "vol-2"))
+            .block_device_mappings(volume("/dev/xvda", "vol-1"))
+            .build();
+        assert_eq!(launched_info(&instance).root_volume.as_deref(), Some("vol-1"));
     }
 
     #[test]

@@ -158,16 +158,12 @@ impl Run<'_> {
 
     pub(super) async fn look_for_running(&self) -> Result<Output, StepError> {
         let id = self.id()?.to_owned();
-        let found = self.aws().instances(&[id.clone()].into()).await?.into_iter().next();
+        let found = self.aws().launched_by_id(&[id.clone()].into()).await?.into_iter().next();
         let Some(info) = found else {
             return Err(StepError::Waiting(format!("EC2 does not show {id} yet")));
         };
-        match info.state.as_str() {
-            "running" => Ok(Output::Instance(InstanceFacts {
-                starting: false,
-                availability_zone: info.availability_zone,
-                private_ip: info.private_ip,
-            })),
+        match info.instance.state.as_str() {
+            "running" => Ok(Output::Instance(InstanceFacts::from(&info))),
             "pending" => Err(StepError::Waiting(format!("{id} is still starting"))),
             state => Err(StepError::Broken(format!(
                 "The instance {id} is {state} and does not start. EC2 gives the reason in its state transition reason."
