@@ -69,7 +69,7 @@ impl Aws for FakeAws {
 
     async fn target_groups_of(&self, load_balancer_arn: &str) -> Result<Vec<TargetGroupInfo>> {
         self.call("elasticloadbalancing:DescribeTargetGroups", load_balancer_arn, |state| {
-            Ok(state.target_groups_where(|info| info.load_balancer_arns.iter().any(|arn| arn == load_balancer_arn)))
+            Ok(state.target_groups_where(|info| state.load_balancers_of(&info.arn).contains(load_balancer_arn)))
         })
         .await
     }

@@ -182,7 +182,7 @@ impl State {
         let caches = self.caches.iter().filter(|(_, cache)| cache.new.security_groups.contains(group_id));
         let caches = caches.map(|(id, _)| (format!("eni-{id}"), format!("ElastiCache {id}")));
         let all = balancers.chain(instances).chain(caches);
-        all.map(|(id, description)| NetworkInterfaceInfo { id, description, status: "in-use".to_owned() }).collect()
+        all.map(|(id, description)| NetworkInterfaceInfo { id, description }).collect()
     }
 
     /// The tags of an instance or its root volume, of a security group or one of its rules.

@@ -8,9 +8,8 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, Filter, GroupIdentifier, HttpTokensState, IamInstanceProfileSpecification,
     Instance, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceStateName, InstanceType,
-    NatGatewayAddress, NetworkInterfaceStatus, ResourceType, Route, RouteState, RouteTable, SecurityGroup, Subnet,
-    SubnetCidrBlockStateCode, SubnetIpv6CidrBlockAssociation, Tag, TagSpecification, VolumeType, Vpc,
-    VpcCidrBlockState, VpcCidrBlockStateCode,
+    NatGatewayAddress, ResourceType, Route, RouteState, RouteTable, SecurityGroup, Subnet, SubnetCidrBlockStateCode,
+    SubnetIpv6CidrBlockAssociation, Tag, TagSpecification, VolumeType, Vpc, VpcCidrBlockState, VpcCidrBlockStateCode,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -229,7 +228,6 @@ pub(super) async fn network_interfaces(client: &Client, group_id: &str) -> Resul
     let infos = interfaces.iter().map(|interface| NetworkInterfaceInfo {
         id: text(interface.network_interface_id()),
         description: text(interface.description()),
-        status: text(interface.status().map(NetworkInterfaceStatus::as_str)),
     });
     Ok(infos.collect())
 }
