@@ -228,7 +228,7 @@ pub(crate) trait Aws: Send + Sync {
     async fn run_instance(&self, new: &NewInstance) -> Result<String>;
     /// `ec2:ModifyInstanceMetadataOptions`
     async fn modify_metadata_options(&self, id: &str, options: MetadataOptions) -> Result<()>;
-    /// `ec2:TerminateInstances`; fine when it is terminated.
+    /// `ec2:TerminateInstances`; fine as long as a terminated one is described.
     async fn terminate_instance(&self, id: &str) -> Result<()>;
 
     /// `elasticache:DescribeCacheSubnetGroups`

@@ -14,7 +14,7 @@ use aws_sdk_ec2::types::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::error::{empty_answer, error, found};
+use super::error::{empty_answer, error};
 use super::rules::{permissions, rule_of, rules_of};
 use super::{chunks, is_ours, list, set, text};
 use crate::aws::{
@@ -450,7 +450,7 @@ pub(super) async fn modify_metadata_options(client: &Client, id: &str, options: 
 
 pub(super) async fn terminate_instance(client: &Client, id: &str) -> Result<()> {
     let request = client.terminate_instances().instance_ids(id);
-    found(request.send().await.map_err(error("ec2:TerminateInstances"))).map(drop)
+    request.send().await.map_err(error("ec2:TerminateInstances")).map(drop)
 }
 
 #[cfg(test)]

@@ -101,6 +101,16 @@ async fn a_load_balancer_that_is_gone_is_none_and_deleting_it_is_fine() {
     assert_eq!(aws.delete_load_balancer("arn:a").await, Ok(()));
 }
 
+/// EC2 may not know one yet that it has just launched.
+#[tokio::test]
+async fn an_instance_that_is_not_known_does_not_count_as_terminated() {
+    let unknown = "<Response><Errors><Error><Code>InvalidInstanceID.NotFound</Code><Message>unknown</Message></Error>\
+                   </Errors><RequestID>id-1</RequestID></Response>";
+    let (address, _requests) = answering(vec![(400, unknown.to_owned())]).await;
+    let refused = aws_at(address).terminate_instance("i-0a").await.expect_err("a refusal");
+    assert_eq!(refused.code, "InvalidInstanceID.NotFound");
+}
+
 #[tokio::test]
 async fn a_refusal_carries_operation_code_words_and_request_id() {
     let refusal = "<Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error>";
