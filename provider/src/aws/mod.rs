@@ -242,6 +242,8 @@ pub(crate) trait Aws: Send + Sync {
     async fn delete_cache_subnet_group(&self, name: &str) -> Result<()>;
     /// `elasticache:DescribeReplicationGroups`, all whose id starts with `prefix`.
     async fn replication_groups(&self, prefix: &str) -> Result<Vec<ReplicationGroupInfo>>;
+    /// `elasticache:DescribeReplicationGroups`, by id, without what its members alone tell.
+    async fn replication_group(&self, id: &str) -> Result<Option<ReplicationGroupInfo>>;
     /// `elasticache:CreateReplicationGroup`: its ARN. The token is no part of what is to be created because that is
     /// shown.
     async fn create_replication_group(&self, new: &NewReplicationGroup, auth_token: Option<&str>) -> Result<String>;

@@ -336,6 +336,9 @@ impl Aws for FakeAws {
     async fn replication_groups(&self, prefix: &str) -> Result<Vec<ReplicationGroupInfo>> {
         self.call("elasticache:DescribeReplicationGroups", prefix, |state| Ok(state.replication_groups(prefix))).await
     }
+    async fn replication_group(&self, id: &str) -> Result<Option<ReplicationGroupInfo>> {
+        self.call("elasticache:DescribeReplicationGroups", id, |state| Ok(state.replication_group(id))).await
+    }
     async fn create_replication_group(&self, new: &NewReplicationGroup, auth_token: Option<&str>) -> Result<String> {
         self.call("elasticache:CreateReplicationGroup", &new.id, |state| {
             state.create_replication_group(new, auth_token)

@@ -101,6 +101,22 @@ async fn a_load_balancer_that_is_gone_is_none_and_deleting_it_is_fine() {
     assert_eq!(aws.delete_load_balancer("arn:a").await, Ok(()));
 }
 
+#[tokio::test]
+async fn a_cache_is_looked_up_by_its_id_in_one_call() {
+    let group = "<ReplicationGroups><ReplicationGroup><ReplicationGroupId>web</ReplicationGroupId>\
+                 <Status>creating</Status><MemberClusters><ClusterId>web-001</ClusterId></MemberClusters>\
+                 </ReplicationGroup></ReplicationGroups>";
+    let gone = "<ErrorResponse><Error><Code>ReplicationGroupNotFoundFault</Code><Message>gone</Message></Error></ErrorResponse>";
+    let answers = vec![result("DescribeReplicationGroups", group), (404, gone.to_owned())];
+    let (address, requests) = answering(answers).await;
+    let aws = aws_at(address);
+    let found = aws.replication_group("web").await.expect("one");
+    assert_eq!(found.map(|info| (info.id, info.status)), Some(("web".to_owned(), "creating".to_owned())));
+    assert_eq!(aws.replication_group("web").await, Ok(None));
+    let requests = requests.await.expect("two requests");
+    assert!(requests.iter().all(|request| request.contains("ReplicationGroupId=web")), "{requests:?}");
+}
+
 /// EC2 may not know one yet that it has just launched.
 #[tokio::test]
 async fn an_instance_that_is_not_known_does_not_count_as_terminated() {
