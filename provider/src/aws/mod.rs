@@ -1,4 +1,5 @@
-//! AWS as this provider sees it: a narrow trait in our own types, each method one API call.
+//! AWS as this provider sees it: a narrow trait in our own types, each method one kind of API call. What comes in pages,
+//! takes few identifiers a call, or has to be asked for one by one is as many calls as that takes.
 //!
 //! `sdk` implements it on the AWS SDK, `fake` (tests and benchmarks only) in memory. Nothing outside `sdk` names an SDK type.
 //! Lookups answer `None` or an empty list for what does not exist; only changes report a missing object as an
@@ -99,7 +100,7 @@ pub(crate) enum RecordChange {
     Delete(AliasRecord),
 }
 
-/// The calls this provider makes, one method each.
+/// The calls this provider makes.
 #[async_trait]
 pub(crate) trait Aws: Send + Sync {
     /// `sts:GetCallerIdentity`: the account's id.

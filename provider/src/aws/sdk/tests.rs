@@ -106,7 +106,8 @@ async fn a_cache_is_looked_up_by_its_id_in_one_call() {
     let group = "<ReplicationGroups><ReplicationGroup><ReplicationGroupId>web</ReplicationGroupId>\
                  <Status>creating</Status><MemberClusters><ClusterId>web-001</ClusterId></MemberClusters>\
                  </ReplicationGroup></ReplicationGroups>";
-    let gone = "<ErrorResponse><Error><Code>ReplicationGroupNotFoundFault</Code><Message>gone</Message></Error></ErrorResponse>";
+    let gone = "<ErrorResponse><Error><Code>ReplicationGroupNotFoundFault</Code><Message>gone</Message></Error>\
+                </ErrorResponse>";
     let answers = vec![result("DescribeReplicationGroups", group), (404, gone.to_owned())];
     let (address, requests) = answering(answers).await;
     let aws = aws_at(address);
