@@ -151,6 +151,8 @@ pub(super) async fn create_replication_group(
         .replication_group_description(&new.description)
         .engine("redis")
         .set_engine_version(new.settings.engine_version.clone())
+        // AWS's default follows new minor versions, and AWS takes no way back to the one that is asked for.
+        .auto_minor_version_upgrade(false)
         .cache_node_type(&new.settings.node_type)
         .num_node_groups(1)
         .replicas_per_node_group(count(new.settings.replica_count))

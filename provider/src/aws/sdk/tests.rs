@@ -118,6 +118,34 @@ async fn a_cache_is_looked_up_by_its_id_in_one_call() {
     assert!(requests.iter().all(|request| request.contains("ReplicationGroupId=web")), "{requests:?}");
 }
 
+#[tokio::test]
+async fn a_cache_keeps_the_version_that_it_is_created_with() {
+    let made = "<ReplicationGroup><ARN>arn:web</ARN></ReplicationGroup>";
+    let (address, requests) = answering(vec![result("CreateReplicationGroup", made)]).await;
+    let new = NewReplicationGroup {
+        id: "web".to_owned(),
+        description: "web".to_owned(),
+        settings: CacheSettings {
+            node_type: "cache.t3.micro".to_owned(),
+            engine_version: Some("7.0".to_owned()),
+            replica_count: 0,
+            automatic_failover: false,
+            multi_az: false,
+            parameter_group: Some("default.redis7".to_owned()),
+        },
+        transit_encryption: true,
+        at_rest_encryption: true,
+        subnet_group: "web".to_owned(),
+        security_groups: BTreeSet::new(),
+        tags: Tags::new(),
+    };
+    assert_eq!(aws_at(address).create_replication_group(&new, None).await, Ok("arn:web".to_owned()));
+    let request = requests.await.expect("a request").remove(0);
+    for parameter in ["EngineVersion=7.0&", "AutoMinorVersionUpgrade=false&"] {
+        assert!(request.contains(parameter), "{request}");
+    }
+}
+
 /// EC2 may not know one yet that it has just launched.
 #[tokio::test]
 async fn an_instance_that_is_not_known_does_not_count_as_terminated() {
