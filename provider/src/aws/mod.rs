@@ -1,5 +1,5 @@
-//! AWS as this provider sees it: a narrow trait in our own types, each method one kind of API call. What comes in pages,
-//! takes few identifiers a call, or has to be asked for one by one is as many calls as that takes.
+//! AWS as this provider sees it: a narrow trait in our own types, each method one kind of API call. What comes in
+//! pages, takes few identifiers a call, or has to be asked for one by one is as many calls as that takes.
 //!
 //! `sdk` implements it on the AWS SDK, `fake` (tests and benchmarks only) in memory. Nothing outside `sdk` names an SDK type.
 //! Lookups answer `None` or an empty list for what does not exist; only changes report a missing object as an

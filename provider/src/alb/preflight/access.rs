@@ -93,8 +93,8 @@ fn judge_rules_of_others(change: &Change<'_>, groups: &[SecurityGroupInfo], foun
             Path::of("instance_security_group_id"),
             "A rule of others lets the load balancer in already",
             format!(
-                "{} has these ingress rules, and this resource did not make them. Leave instance_security_group_id out, \
-                 or remove these rules to have the provider keep its own:\n- {}",
+                "{} has these ingress rules, and this resource did not make them. Leave instance_security_group_id \
+                 out, or remove these rules to have the provider keep its own:\n- {}",
                 group.id,
                 each.join("\n- ")
             ),

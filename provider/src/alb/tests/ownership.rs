@@ -69,7 +69,9 @@ async fn a_rule_of_others_for_the_load_balancer_is_no_drift_and_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rule_of_others_that_lets_a_group_of_the_users_in_already_is_named_and_stays() {
-    let brought = json!({"security_group_ids": ["sg-hosts"], "client_cidr_blocks": null, "instance_security_group_id": "sg-others"});
+    let brought = json!({
+        "security_group_ids": ["sg-hosts"], "client_cidr_blocks": null, "instance_security_group_id": "sg-others",
+    });
     let (config, aws) = (configuration(&change(http(), &brought)), inhabited().await);
     let rule = RuleSettings {
         direction: Direction::Ingress,

@@ -148,9 +148,9 @@ impl Answers {
         }
     }
 
-    /// Says that the VPC cannot be planned. Core plans a create once more right before it applies, and takes for a fault
-    /// of the provider what it was told the first time and not the second: so whatever the checks are for, a failure that
-    /// passes ends the plan. A permission that is missing is so both times.
+    /// Says that the VPC cannot be planned. Core plans a create once more right before it applies, and takes for a
+    /// fault of the provider what it was told the first time and not the second: so whatever the checks are for, a
+    /// failure that passes ends the plan. A permission that is missing is so both times.
     pub(super) fn refuse_without_vpc(&self, change: &Change<'_>, found: &mut Diagnostics) {
         if let Some(error) = self.hides_vpc(change) {
             found.error_at(

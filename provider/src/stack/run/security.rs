@@ -36,8 +36,8 @@ impl Run<'_> {
         }
     }
 
-    /// A rule that somebody else has made as it is wanted, for a group that is not the stack's either: by its description
-    /// nobody would ever find it to be the stack's, and with another one it would go with the stack.
+    /// A rule that somebody else has made as it is wanted, for a group that is not the stack's either: by its
+    /// description nobody would ever find it to be the stack's, and with another one it would go with the stack.
     fn rule_of_others(
         &self,
         rules: &BTreeSet<Rule>,
