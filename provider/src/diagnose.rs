@@ -308,6 +308,9 @@ fn detail(step: &Step, error: &StepError) -> String {
         StepError::Broken(reason) => {
             format!("AWS could not set it up: {reason} Destroy the stack, or apply again to replace it.")
         }
+        StepError::Taken { what, id } if matches!(step.node, NodeId::RulesIn(_)) => format!(
+            "{id} has the {what} already, and this resource did not make it. It lets the load balancer in: leave instance_security_group_id out, or remove that rule."
+        ),
         StepError::Taken { what, id } => {
             format!(
                 "The {what} exists already as {id}, and this resource did not make it. Rename or remove it, or import \

@@ -190,7 +190,7 @@ fn title(role: Role) -> &'static str {
 }
 
 /// The description of the rules that let the load balancer in: by it they are told from others.
-fn instance_rules_description(stack: &str) -> String {
+pub(super) fn instance_rules_description(stack: &str) -> String {
     format!("CodeStream load balancer {stack}")
 }
 

@@ -115,8 +115,6 @@ pub(crate) struct TargetGroupInfo {
     pub target_type: String,
     /// How it probes.
     pub health_check: HealthCheck,
-    /// The load balancers whose listeners and rules refer to it.
-    pub load_balancer_arns: Vec<String>,
 }
 
 /// A target group of instances to create.

@@ -19,6 +19,8 @@ pub(crate) struct LaunchedInfo {
     pub instance_profile: Option<String>,
     /// How it gives its metadata.
     pub metadata: MetadataOptions,
+    /// Its root volume, while it has one.
+    pub root_volume: Option<String>,
     /// Its tags.
     pub tags: Tags,
 }

@@ -1,4 +1,5 @@
-//! AWS as this provider sees it: a narrow trait in our own types, each method one API call.
+//! AWS as this provider sees it: a narrow trait in our own types, each method one kind of API call. What comes in
+//! pages, takes few identifiers a call, or has to be asked for one by one is as many calls as that takes.
 //!
 //! `sdk` implements it on the AWS SDK, `fake` (tests and benchmarks only) in memory. Nothing outside `sdk` names an SDK
 //! type. Lookups answer `None` or an empty list for what does not exist; only changes report a missing object as an
@@ -99,7 +100,7 @@ pub(crate) enum RecordChange {
     Delete(AliasRecord),
 }
 
-/// The calls this provider makes, one method each.
+/// The calls this provider makes.
 #[async_trait]
 pub(crate) trait Aws: Send + Sync {
     /// `sts:GetCallerIdentity`: the account's id.
@@ -228,7 +229,7 @@ pub(crate) trait Aws: Send + Sync {
     async fn run_instance(&self, new: &NewInstance) -> Result<String>;
     /// `ec2:ModifyInstanceMetadataOptions`
     async fn modify_metadata_options(&self, id: &str, options: MetadataOptions) -> Result<()>;
-    /// `ec2:TerminateInstances`; fine when it is terminated.
+    /// `ec2:TerminateInstances`; fine as long as a terminated one is described.
     async fn terminate_instance(&self, id: &str) -> Result<()>;
 
     /// `elasticache:DescribeCacheSubnetGroups`
@@ -242,6 +243,8 @@ pub(crate) trait Aws: Send + Sync {
     async fn delete_cache_subnet_group(&self, name: &str) -> Result<()>;
     /// `elasticache:DescribeReplicationGroups`, all whose id starts with `prefix`.
     async fn replication_groups(&self, prefix: &str) -> Result<Vec<ReplicationGroupInfo>>;
+    /// `elasticache:DescribeReplicationGroups`, by id, without what its members alone tell.
+    async fn replication_group(&self, id: &str) -> Result<Option<ReplicationGroupInfo>>;
     /// `elasticache:CreateReplicationGroup`: its ARN. The token is no part of what is to be created because that is
     /// shown.
     async fn create_replication_group(&self, new: &NewReplicationGroup, auth_token: Option<&str>) -> Result<String>;

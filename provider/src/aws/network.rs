@@ -119,8 +119,6 @@ pub(crate) struct NetworkInterfaceInfo {
     pub id: String,
     /// What it is for, in the words of whoever made it.
     pub description: String,
-    /// `in-use`, `available`, ...
-    pub status: String,
 }
 
 /// A subnet as described.

@@ -48,7 +48,7 @@ pub(crate) async fn check(
     let mut found = judge::<DeepstreamCluster>(&change, &answers, now);
     judge_nodes(&change, &answers, &mut found);
     judge_rules(&change, &mut found);
-    ended(&answers, answers.routed_vpc(&change), mode, found)
+    ended(&change, &answers, answers.routed_vpc(&change), mode, found)
 }
 
 /// The subnets of the load balancer and of the nodes, as far as they are known.

@@ -141,6 +141,8 @@ pub(crate) fn on_unhealthy(what: &str) -> Attribute {
     Attribute::string("on_unhealthy").default(DEFAULT_ON_UNHEALTHY).one_of(ON_UNHEALTHY).describe(format!(
         "What happens when the {what} do not become healthy in time: the apply fails (`error`), which taints \
          a load balancer that it was creating, or it succeeds with a warning and `ready = false` (`warn`). \
+         What an update takes away only behind healthy {what}, like old targets, rules or zones, stays until then, \
+         and the apply fails with `warn` too. \
          With `warn` and a postcondition on `ready` an unhealthy stack fails the apply and taints nothing.",
     ))
 }

@@ -243,6 +243,8 @@ pub(crate) async fn take_over(
     let mut records = found.observed.nodes.get(&NodeId::LoadBalancer).map(marked).unwrap_or_default();
     records.extend(wanted.record_names());
     let mut ids: BTreeMap<Service, BTreeSet<String>> = BTreeMap::new();
+    // What has no marker: rules, and root volumes.
+    let mut parts = BTreeSet::new();
     for node in &found.interrupted {
         // AWS takes no tags for a cache that is changing; the plan has a step for that.
         if found.observed.caches.get(node).is_some_and(|facts| !facts.available) {
@@ -250,19 +252,19 @@ pub(crate) async fn take_over(
         }
         let Some(existing) = found.observed.nodes.get_mut(node) else { continue };
         existing.tags.extend(tags.clone());
+        parts.extend(found.observed.instances.get(node).and_then(|facts| facts.root_volume.clone()));
         ids.entry(Service::of(node)).or_default().insert(existing.id.clone());
     }
     let mut of = |service: Service| ids.remove(&service).unwrap_or_default();
     let (compute, caching, rest) = (of(Service::Compute), of(Service::Caching), of(Service::Balancing));
-    let mut rules = BTreeSet::new();
     for group in compute.iter().filter(|id| id.starts_with("sg-")) {
-        rules.extend(aws.security_group_rule_tags(group).await?.into_iter().map(|(id, _, _)| id));
+        parts.extend(aws.security_group_rule_tags(group).await?.into_iter().map(|(id, _, _)| id));
     }
     for node in found.observed.nodes.keys() {
         let NodeId::RulesIn(group) = node else { continue };
         let of_stack = |tags: &Tags| owner.claim(tags, &BTreeSet::new()) != Claim::Foreign;
         let ours = aws.security_group_rule_tags(group).await?.into_iter().filter(|(_, _, tags)| of_stack(tags));
-        rules.extend(ours.map(|(id, _, _)| id));
+        parts.extend(ours.map(|(id, _, _)| id));
     }
     if !compute.is_empty() {
         aws.add_ec2_tags(&compute, &tags).await?;
@@ -270,8 +272,8 @@ pub(crate) async fn take_over(
     for arn in caching {
         aws.add_cache_tags(&arn, &tags).await?;
     }
-    if !rules.is_empty() {
-        aws.add_ec2_tags(&rules, &Tags::from([(RESOURCE_ID.to_owned(), owner.resource_id.clone())])).await?;
+    if !parts.is_empty() {
+        aws.add_ec2_tags(&parts, &Tags::from([(RESOURCE_ID.to_owned(), owner.resource_id.clone())])).await?;
     }
     // The load balancer is last to lose its marker, so it tells whose the others are until they are this one's.
     if !rest.is_empty() {

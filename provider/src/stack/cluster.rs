@@ -107,6 +107,19 @@ pub(crate) struct InstanceFacts {
     pub(crate) starting: bool,
     pub(crate) availability_zone: String,
     pub(crate) private_ip: Option<String>,
+    /// Its root volume, which has the tags of the instance: those that it gets, never compared with those it has.
+    pub(crate) root_volume: Option<String>,
+}
+
+impl From<&LaunchedInfo> for InstanceFacts {
+    fn from(info: &LaunchedInfo) -> Self {
+        Self {
+            starting: info.instance.state == "pending",
+            availability_zone: info.instance.availability_zone.clone(),
+            private_ip: info.instance.private_ip.clone(),
+            root_volume: info.root_volume.clone(),
+        }
+    }
 }
 
 impl Instance {
@@ -241,6 +254,7 @@ mod tests {
             key_name: None,
             instance_profile: None,
             metadata: METADATA,
+            root_volume: None,
             tags: crate::aws::Tags::new(),
         };
         let found = Instance::found(&info, &instance().tag(), instance().security_groups);

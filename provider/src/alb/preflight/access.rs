@@ -8,6 +8,7 @@ use tfplugin::path::Path;
 
 use super::look_ups::Hosts;
 use super::{ports, touches_ports};
+use crate::alb::desired::instance_rules_description;
 use crate::aws::{Direction, InstanceInfo, Peer, RuleSettings, SecurityGroupInfo, VpcInfo};
 use crate::resource::arguments::REDIRECT_PORT;
 use crate::resource::preflight::change::Change;
@@ -26,6 +27,7 @@ pub(super) fn judge(change: &Change<'_>, answers: &Answers, hosts: &Hosts, found
     let argument = "instance_security_group_id";
     let managed = change.text(argument).filter(|_| change.touches(&[argument])).map(str::to_owned);
     judge_groups(argument, &managed.into_iter().collect(), groups, vpc_id.as_deref(), found);
+    judge_rules_of_others(change, groups, found);
     judge_room(change, groups, found);
     if let (Some(instances), Some(vpc)) = (&hosts.instances, &hosts.vpc) {
         judge_walls(change, instances, groups, vpc, found);
@@ -48,6 +50,53 @@ fn judge_groups(
             format!(
                 "{} is of {}, and the load balancer is in {vpc_id}. Name a security group of {vpc_id}.",
                 group.id, group.vpc_id
+            ),
+        );
+    }
+}
+
+/// The instances' security group, when what is in it matters: it is new, or the rules that the provider keeps there
+/// change and are for groups that the user brings along.
+pub(super) fn managed<'a>(change: &Change<'a>) -> Option<&'a str> {
+    let argument = "instance_security_group_id";
+    let brought = change.set("security_group_ids").is_some_and(|ids| !ids.is_empty());
+    let moved = || change.touches(&["security_group_ids"]) || touches_ports(change, "target_port");
+    change.text(argument).filter(|_| change.touches(&[argument]) || brought && moved())
+}
+
+/// A rule as the provider would make it must not be there of somebody else's making: AWS takes no second one, and what
+/// tells rules of the stack for other groups than its own is how they are described.
+fn judge_rules_of_others(change: &Change<'_>, groups: &[SecurityGroupInfo], found: &mut Diagnostics) {
+    let group = managed(change).and_then(|id| groups.iter().find(|group| group.id == id));
+    let (Some(group), Some(name)) = (group, change.text("name")) else { return };
+    let (Some(own), Some(ports)) = (change.set("security_group_ids"), ports(change, "target_port")) else { return };
+    // Those of the stack that this one replaces are described by its name, and go before.
+    if change.is_create() && change.private.rules_in.contains(&group.id) {
+        return;
+    }
+    let description = instance_rules_description(name);
+    let in_the_way = |rule: &&RuleSettings| {
+        (rule.direction, rule.protocol.as_str()) == (Direction::Ingress, "tcp")
+            && rule.from_port == rule.to_port
+            && ports.contains(&rule.from_port)
+            && matches!(&rule.peer, Peer::Group(id) if own.contains(id))
+            && rule.description != description
+    };
+    let each: Vec<String> = group
+        .rules
+        .iter()
+        .filter(in_the_way)
+        .map(|rule| format!("tcp {} from {}", rule.from_port, rule.peer))
+        .collect();
+    if !each.is_empty() {
+        found.error_at(
+            Path::of("instance_security_group_id"),
+            "A rule of others lets the load balancer in already",
+            format!(
+                "{} has these ingress rules, and this resource did not make them. Leave instance_security_group_id \
+                 out, or remove these rules to have the provider keep its own:\n- {}",
+                group.id,
+                each.join("\n- ")
             ),
         );
     }

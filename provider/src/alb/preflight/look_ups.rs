@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::future::{OptionFuture, join};
 
-use super::access::walls;
+use super::access::{managed, walls};
 use super::touches_ports;
 use crate::aws::{Aws, InstanceInfo, SecurityGroupInfo, SecurityGroupKey, VpcInfo};
 use crate::resource::preflight::change::Change;
@@ -37,8 +37,7 @@ pub(super) async fn ask(aws: &dyn Aws, change: &Change<'_>) -> (Answers, Hosts) 
     // The routes tell the blocks, too.
     let walled = vpc_id.as_deref().filter(|_| !walls.is_empty() && !with_routes);
     let groups = walls.into_keys().flatten().chain(change.added("security_group_ids"));
-    let managed = change.text("instance_security_group_id").filter(|_| change.touches(&["instance_security_group_id"]));
-    let groups: BTreeSet<String> = groups.chain(managed.map(str::to_owned)).collect();
+    let groups: BTreeSet<String> = groups.chain(managed(change).map(str::to_owned)).collect();
     let groups = (!groups.is_empty()).then_some(SecurityGroupKey::Ids(groups));
     let vpc = OptionFuture::from(walled.map(|id| aws.vpc(id)));
     let groups = OptionFuture::from(groups.as_ref().map(|key| aws.security_groups(key)));

@@ -47,7 +47,7 @@ pub(crate) async fn check(
     instances::judge(&change, &answers, &hosts, &mut found);
     access::judge(&change, &answers, &hosts, &mut found);
     judge_quotas(&change, &mut found);
-    ended(&answers, hosts.vpc, mode, found)
+    ended(&change, &answers, hosts.vpc, mode, found)
 }
 
 /// What a change needs of AWS's quotas, beside the rules of security groups.

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use tfplugin::provider::Stop;
+use tfplugin::value::Value;
 use tokio::time::{Instant, sleep};
 
 use super::changes::{has, other_port};
 use super::core::Core;
 use super::{STACK, built, change, configuration, difference, full, http, inhabited, outage, picture, settle};
 use crate::aws::LoadBalancerState;
-use crate::aws::fake::{FakeAws, Fault, Verdict};
+use crate::aws::fake::{Call, FakeAws, Fault, Verdict};
 
 /// Asks to stop after so long, and says how long the answer took from then on.
 async fn stopped_after(core: &mut Core, config: &Json, after: Duration) -> (super::core::Applied, Duration) {
@@ -202,4 +203,38 @@ async fn a_step_that_panics_is_an_error_of_its_own_and_the_rest_goes_on() {
     core.apply(Some(&configuration(&http()))).await.succeeded();
     settle().await;
     assert_eq!(difference(&picture(&built(&http()).await), &picture(&core)), "");
+}
+
+/// The calls of a plan that is checked, in which these fail.
+async fn calls_of_plan(core: &mut Core, config: &Value, failing: &[(usize, Fault)]) -> Vec<Call> {
+    core.check_plans();
+    for (index, fault) in failing {
+        core.aws.fail_at(*index, *fault);
+    }
+    core.changes(config).await;
+    core.aws.calls()
+}
+
+/// Core plans a create a second time right before it applies.
+#[tokio::test(start_paused = true)]
+async fn a_vpc_that_aws_tells_only_the_first_time_ends_the_apply_and_one_it_never_tells_does_not() {
+    let (config, aws) = (configuration(&http()), inhabited().await);
+    let plan = calls_of_plan(&mut Core::new(aws.fork()), &config, &[]).await;
+    let of_subnets = plan.iter().position(|call| call.operation == "ec2:DescribeSubnets").unwrap();
+
+    let mut unlucky = Core::new(aws.fork());
+    unlucky.check_plans();
+    unlucky.aws.fail_at(plan.len() + of_subnets, Fault::ServerError);
+    let applied = unlucky.apply(Some(&config)).await;
+    assert!(has(&applied.errors(), &["ec2:DescribeSubnets failed", "Plan again"]), "{applied:?}");
+    assert!(applied.complaints.is_empty() && unlucky.state().is_null(), "{applied:?}");
+
+    let denial = (of_subnets, Fault::Error("UnauthorizedOperation"));
+    let plan = calls_of_plan(&mut Core::new(aws.fork()), &config, &[denial]).await;
+    let mut denied = Core::new(aws.fork());
+    denied.check_plans();
+    for index in [of_subnets, plan.len() + of_subnets] {
+        denied.aws.fail_at(index, denial.1);
+    }
+    denied.apply(Some(&config)).await.succeeded();
 }

@@ -67,6 +67,33 @@ async fn a_rule_of_others_for_the_load_balancer_is_no_drift_and_stays() {
     assert!(state.security_groups["sg-hosts"].rules.values().any(|(there, _)| *there == rule));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_rule_of_others_that_lets_a_group_of_the_users_in_already_is_named_and_stays() {
+    let brought = json!({
+        "security_group_ids": ["sg-hosts"], "client_cidr_blocks": null, "instance_security_group_id": "sg-others",
+    });
+    let (config, aws) = (configuration(&change(http(), &brought)), inhabited().await);
+    let rule = RuleSettings {
+        direction: Direction::Ingress,
+        protocol: "tcp".to_owned(),
+        from_port: 80,
+        to_port: 80,
+        peer: Peer::Group("sg-hosts".to_owned()),
+        description: "By hand".to_owned(),
+    };
+    let rules = || aws.state().security_groups["sg-others"].rules.clone();
+    let by_hand = ("sgr-by-hand".to_owned(), (rule, Tags::new()));
+    aws.state().security_groups.get_mut("sg-others").unwrap().rules.extend([by_hand]);
+    let before = rules();
+    let mut core = Core::new(aws.clone());
+    let applied = core.apply(Some(&config)).await;
+    assert!(refused(&applied, "sg-others has the rule ingress tcp 80 sg-hosts already"), "{:?}", applied.errors());
+    assert_eq!(rules(), before);
+    aws.state().security_groups.get_mut("sg-others").unwrap().rules.clear();
+    core.apply(Some(&config)).await.succeeded();
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+}
+
 /// Puts somebody else's rule, which uses nothing of the stack's, on the stack's listener on port 80: its ARN.
 fn put_rule(core: &Core) -> String {
     let mut state = core.aws.state();

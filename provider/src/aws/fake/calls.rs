@@ -69,7 +69,7 @@ impl Aws for FakeAws {
 
     async fn target_groups_of(&self, load_balancer_arn: &str) -> Result<Vec<TargetGroupInfo>> {
         self.call("elasticloadbalancing:DescribeTargetGroups", load_balancer_arn, |state| {
-            Ok(state.target_groups_where(|info| info.load_balancer_arns.iter().any(|arn| arn == load_balancer_arn)))
+            Ok(state.target_groups_where(|info| state.load_balancers_of(&info.arn).contains(load_balancer_arn)))
         })
         .await
     }
@@ -335,6 +335,9 @@ impl Aws for FakeAws {
     }
     async fn replication_groups(&self, prefix: &str) -> Result<Vec<ReplicationGroupInfo>> {
         self.call("elasticache:DescribeReplicationGroups", prefix, |state| Ok(state.replication_groups(prefix))).await
+    }
+    async fn replication_group(&self, id: &str) -> Result<Option<ReplicationGroupInfo>> {
+        self.call("elasticache:DescribeReplicationGroups", id, |state| Ok(state.replication_group(id))).await
     }
     async fn create_replication_group(&self, new: &NewReplicationGroup, auth_token: Option<&str>) -> Result<String> {
         self.call("elasticache:CreateReplicationGroup", &new.id, |state| {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::launches::VOLUME;
 use super::{Answer, Refusal, SecurityGroup, State, refuse};
 use crate::aws::{
     Direction, NetworkInterfaceInfo, NewSecurityGroup, Peer, RuleSettings, SecurityGroupInfo, SecurityGroupKey, Tags,
@@ -181,14 +182,20 @@ impl State {
         let caches = self.caches.iter().filter(|(_, cache)| cache.new.security_groups.contains(group_id));
         let caches = caches.map(|(id, _)| (format!("eni-{id}"), format!("ElastiCache {id}")));
         let all = balancers.chain(instances).chain(caches);
-        all.map(|(id, description)| NetworkInterfaceInfo { id, description, status: "in-use".to_owned() }).collect()
+        all.map(|(id, description)| NetworkInterfaceInfo { id, description }).collect()
     }
 
-    /// The tags of an instance, a security group or one of its rules.
+    /// The tags of an instance or its root volume, of a security group or one of its rules.
     fn ec2_tags(&mut self, id: &str) -> Answer<&mut Tags> {
         if id.starts_with("i-") {
             let found = self.launches.get_mut(id).map(|launch| &mut launch.new.tags);
             return found.ok_or_else(|| Refusal::new("InvalidInstanceID.NotFound", id));
+        }
+        if let Some(rest) = id.strip_prefix(VOLUME) {
+            let instance = format!("i-{rest}");
+            let found = if self.lives(&instance) { self.launches.get_mut(&instance) } else { None };
+            let found = found.map(|launch| &mut launch.new.volume_tags);
+            return found.ok_or_else(|| Refusal::new("InvalidVolume.NotFound", id));
         }
         if id.starts_with("sgr-") {
             let found = self.security_groups.values_mut().find_map(|group| group.rules.get_mut(id));

@@ -117,6 +117,16 @@ impl State {
             .collect()
     }
 
+    /// One alone, without what its members tell.
+    pub(super) fn replication_group(&self, id: &str) -> Option<ReplicationGroupInfo> {
+        let mut info = self.replication_groups(id).into_iter().find(|info| info.id == id)?;
+        info.settings.engine_version = None;
+        info.settings.parameter_group = None;
+        info.subnet_group = None;
+        info.security_groups.clear();
+        Some(info)
+    }
+
     pub(super) fn create_replication_group(
         &mut self,
         new: &NewReplicationGroup,

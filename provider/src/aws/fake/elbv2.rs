@@ -258,13 +258,9 @@ impl State {
 
 /// Target groups.
 impl State {
-    /// The target groups that are asked for, with the load balancers that refer to them.
+    /// The target groups that are asked for.
     pub(super) fn target_groups_where(&self, is_meant: impl Fn(&TargetGroupInfo) -> bool) -> Vec<TargetGroupInfo> {
-        let described = self.target_groups.iter().map(|(arn, group)| TargetGroupInfo {
-            load_balancer_arns: self.load_balancers_of(arn).into_iter().collect(),
-            ..group.info.clone()
-        });
-        described.filter(|info| is_meant(info)).collect()
+        self.target_groups.values().map(|group| &group.info).filter(|info| is_meant(info)).cloned().collect()
     }
 
     /// The load balancers whose listeners or rules refer to a target group, with whatever weight.
@@ -304,7 +300,6 @@ impl State {
             vpc_id: new.vpc_id.clone(),
             target_type: "instance".to_owned(),
             health_check: new.health_check.clone(),
-            load_balancer_arns: Vec::new(),
         };
         let group = TargetGroup {
             info,
@@ -498,7 +493,8 @@ mod tests {
         let listener = http(80, &[(&group, 1)]);
         assert_eq!(code(aws.create_listener(&two, &listener, &tags("us")).await), "TargetGroupAssociationLimit");
         assert_eq!(code(aws.delete_target_group(&group).await), "ResourceInUse");
-        assert_eq!(aws.target_groups_of(&one).await.unwrap()[0].load_balancer_arns, std::slice::from_ref(&one));
+        assert_eq!(aws.target_groups_of(&one).await.unwrap()[0].arn, group);
+        assert!(aws.target_groups_of(&two).await.unwrap().is_empty());
         aws.delete_load_balancer(&one).await.unwrap();
         aws.delete_target_group(&group).await.unwrap();
     }

@@ -9,6 +9,9 @@ use crate::aws::{InstanceInfo, LaunchedInfo, MetadataOptions, NewInstance};
 /// What every image calls its root volume.
 pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
 
+/// The start of a volume's id; the rest is that of its instance.
+pub(super) const VOLUME: &str = "vol-";
+
 /// What an instance was launched with.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
@@ -63,6 +66,7 @@ impl State {
             key_name: new.key_name.clone(),
             instance_profile: new.instance_profile.clone(),
             metadata: launch.metadata,
+            root_volume: self.lives(id).then(|| id.replacen("i-", VOLUME, 1)),
             tags: new.tags.clone(),
         })
     }
@@ -138,7 +142,7 @@ impl State {
             let groups: Vec<String> = instance.security_groups.iter().map(|id| group(id)).collect();
             let new = &launch.new;
             Some(format!(
-                "instance {}: {} {} {} {} key {:?} profile {:?} groups {groups:?} volume {} data {:?} metadata {:?} tags {:?}",
+                "instance {}: {} {} {} {} key {:?} profile {:?} groups {groups:?} volume {} tags {:?} data {:?} metadata {:?} tags {:?}",
                 self.launch_name(id),
                 instance.state,
                 new.image_id,
@@ -147,6 +151,7 @@ impl State {
                 new.key_name,
                 new.instance_profile,
                 new.root_volume_size,
+                new.volume_tags,
                 new.user_data,
                 launch.metadata,
                 new.tags,

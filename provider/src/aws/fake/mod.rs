@@ -85,7 +85,7 @@ pub(crate) struct LoadBalancer {
 /// A target group.
 #[derive(Clone, Debug)]
 pub(crate) struct TargetGroup {
-    /// What is described, but for `load_balancer_arns`, which follow from the listeners and rules.
+    /// What is described.
     pub info: TargetGroupInfo,
     /// All its attributes, AWS's defaults included.
     pub attributes: Attributes,

@@ -8,14 +8,13 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, Filter, GroupIdentifier, HttpTokensState, IamInstanceProfileSpecification,
     Instance, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceStateName, InstanceType,
-    NatGatewayAddress, NetworkInterfaceStatus, ResourceType, Route, RouteState, RouteTable, SecurityGroup, Subnet,
-    SubnetCidrBlockStateCode, SubnetIpv6CidrBlockAssociation, Tag, TagSpecification, VolumeType, Vpc,
-    VpcCidrBlockState, VpcCidrBlockStateCode,
+    NatGatewayAddress, ResourceType, Route, RouteState, RouteTable, SecurityGroup, Subnet, SubnetCidrBlockStateCode,
+    SubnetIpv6CidrBlockAssociation, Tag, TagSpecification, VolumeType, Vpc, VpcCidrBlockState, VpcCidrBlockStateCode,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::error::{empty_answer, error, found};
+use super::error::{empty_answer, error};
 use super::rules::{permissions, rule_of, rules_of};
 use super::{chunks, is_ours, list, set, text};
 use crate::aws::{
@@ -229,7 +228,6 @@ pub(super) async fn network_interfaces(client: &Client, group_id: &str) -> Resul
     let infos = interfaces.iter().map(|interface| NetworkInterfaceInfo {
         id: text(interface.network_interface_id()),
         description: text(interface.description()),
-        status: text(interface.status().map(NetworkInterfaceStatus::as_str)),
     });
     Ok(infos.collect())
 }
@@ -365,6 +363,7 @@ async fn filtered_instances(client: &Client, filter: Filter) -> Result<Vec<Launc
 
 fn launched_info(of: &Instance) -> LaunchedInfo {
     let metadata = of.metadata_options();
+    let root = of.block_device_mappings().iter().find(|mapping| mapping.device_name() == of.root_device_name());
     LaunchedInfo {
         instance: instance_info(of),
         image_id: text(of.image_id()),
@@ -382,6 +381,7 @@ fn launched_info(of: &Instance) -> LaunchedInfo {
             requires_session: metadata.and_then(|options| options.http_tokens()) == Some(&HttpTokensState::Required),
             hop_limit: metadata.and_then(|options| options.http_put_response_hop_limit()).unwrap_or(1),
         },
+        root_volume: root.and_then(|mapping| mapping.ebs()?.volume_id()).map(str::to_owned),
         tags: tags_of(of.tags()),
     }
 }
@@ -450,14 +450,16 @@ pub(super) async fn modify_metadata_options(client: &Client, id: &str, options: 
 
 pub(super) async fn terminate_instance(client: &Client, id: &str) -> Result<()> {
     let request = client.terminate_instances().instance_ids(id);
-    found(request.send().await.map_err(error("ec2:TerminateInstances"))).map(drop)
+    request.send().await.map_err(error("ec2:TerminateInstances")).map(drop)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    use aws_sdk_ec2::types::{RouteTableAssociation, VpcCidrBlockAssociation};
+    use aws_sdk_ec2::types::{
+        EbsInstanceBlockDevice, InstanceBlockDeviceMapping, RouteTableAssociation, VpcCidrBlockAssociation,
+    };
 
     #[test]
     fn a_filter_value_is_meant_literally() {
@@ -478,6 +480,20 @@ mod tests {
         let info = route_table_info(&table);
         assert_eq!(info.routes, [RouteInfo { destination: "0.0.0.0/0".to_owned(), target: "igw-1".to_owned() }]);
         assert_eq!((info.main, info.subnet_ids), (true, BTreeSet::from(["subnet-1".to_owned()])));
+    }
+
+    #[test]
+    fn a_volume_attached_since_is_not_the_root_volume() {
+        let volume = |device: &str, id: &str| {
+            let volume = EbsInstanceBlockDevice::builder().volume_id(id).build();
+            InstanceBlockDeviceMapping::builder().device_name(device).ebs(volume).build()
+        };
+        let instance = Instance::builder()
+            .root_device_name("/dev/xvda")
+            .block_device_mappings(volume("/dev/sdf", "vol-2"))
+            .block_device_mappings(volume("/dev/xvda", "vol-1"))
+            .build();
+        assert_eq!(launched_info(&instance).root_volume.as_deref(), Some("vol-1"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::aws::{
     TransitEncryption,
 };
 
+const DESCRIBE_REPLICATION_GROUPS: &str = "elasticache:DescribeReplicationGroups";
 const CREATE_SUBNET_GROUP: &str = "elasticache:CreateCacheSubnetGroup";
 const CREATE_REPLICATION_GROUP: &str = "elasticache:CreateReplicationGroup";
 /// What AWS says of an object whose tags it does not tell while it changes.
@@ -65,12 +66,19 @@ pub(super) async fn delete_subnet_group(client: &Client, name: &str) -> Result<(
 
 pub(super) async fn replication_groups(client: &Client, prefix: &str) -> Result<Vec<ReplicationGroupInfo>> {
     let groups = client.describe_replication_groups().into_paginator().items().send().try_collect().await;
-    let groups = groups.map_err(error("elasticache:DescribeReplicationGroups"))?;
+    let groups = groups.map_err(error(DESCRIBE_REPLICATION_GROUPS))?;
     let mut infos = Vec::new();
     for group in groups.iter().filter(|group| group.replication_group_id().is_some_and(|id| id.starts_with(prefix))) {
         infos.push(replication_group_info(group, first_member(client, group).await?.as_ref()));
     }
     Ok(infos)
+}
+
+pub(super) async fn replication_group(client: &Client, id: &str) -> Result<Option<ReplicationGroupInfo>> {
+    let request = client.describe_replication_groups().replication_group_id(id);
+    let answer = found(request.send().await.map_err(error(DESCRIBE_REPLICATION_GROUPS)))?;
+    let group = answer.as_ref().and_then(|answer| answer.replication_groups().first());
+    Ok(group.map(|group| replication_group_info(group, None)))
 }
 
 /// The version of a replication group, and where it is in the network, is told of its members only.
@@ -143,6 +151,8 @@ pub(super) async fn create_replication_group(
         .replication_group_description(&new.description)
         .engine("redis")
         .set_engine_version(new.settings.engine_version.clone())
+        // AWS's default follows new minor versions, and AWS takes no way back to the one that is asked for.
+        .auto_minor_version_upgrade(false)
         .cache_node_type(&new.settings.node_type)
         .num_node_groups(1)
         .replicas_per_node_group(count(new.settings.replica_count))

@@ -64,7 +64,6 @@ pub(super) fn target_group_info(of: &TargetGroup) -> TargetGroupInfo {
             healthy_threshold: number(of.healthy_threshold_count()),
             unhealthy_threshold: number(of.unhealthy_threshold_count()),
         },
-        load_balancer_arns: of.load_balancer_arns().to_vec(),
     }
 }
 

@@ -400,6 +400,10 @@ impl Aws for SdkAws {
         elasticache::replication_groups(&self.clients().await?.elasticache, prefix).await
     }
 
+    async fn replication_group(&self, id: &str) -> Result<Option<ReplicationGroupInfo>> {
+        elasticache::replication_group(&self.clients().await?.elasticache, id).await
+    }
+
     async fn create_replication_group(&self, new: &NewReplicationGroup, auth_token: Option<&str>) -> Result<String> {
         elasticache::create_replication_group(&self.clients().await?.elasticache, new, auth_token).await
     }

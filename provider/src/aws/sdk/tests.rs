@@ -102,6 +102,61 @@ async fn a_load_balancer_that_is_gone_is_none_and_deleting_it_is_fine() {
 }
 
 #[tokio::test]
+async fn a_cache_is_looked_up_by_its_id_in_one_call() {
+    let group = "<ReplicationGroups><ReplicationGroup><ReplicationGroupId>web</ReplicationGroupId>\
+                 <Status>creating</Status><MemberClusters><ClusterId>web-001</ClusterId></MemberClusters>\
+                 </ReplicationGroup></ReplicationGroups>";
+    let gone = "<ErrorResponse><Error><Code>ReplicationGroupNotFoundFault</Code><Message>gone</Message></Error>\
+                </ErrorResponse>";
+    let answers = vec![result("DescribeReplicationGroups", group), (404, gone.to_owned())];
+    let (address, requests) = answering(answers).await;
+    let aws = aws_at(address);
+    let found = aws.replication_group("web").await.expect("one");
+    assert_eq!(found.map(|info| (info.id, info.status)), Some(("web".to_owned(), "creating".to_owned())));
+    assert_eq!(aws.replication_group("web").await, Ok(None));
+    let requests = requests.await.expect("two requests");
+    assert!(requests.iter().all(|request| request.contains("ReplicationGroupId=web")), "{requests:?}");
+}
+
+#[tokio::test]
+async fn a_cache_keeps_the_version_that_it_is_created_with() {
+    let made = "<ReplicationGroup><ARN>arn:web</ARN></ReplicationGroup>";
+    let (address, requests) = answering(vec![result("CreateReplicationGroup", made)]).await;
+    let new = NewReplicationGroup {
+        id: "web".to_owned(),
+        description: "web".to_owned(),
+        settings: CacheSettings {
+            node_type: "cache.t3.micro".to_owned(),
+            engine_version: Some("7.0".to_owned()),
+            replica_count: 0,
+            automatic_failover: false,
+            multi_az: false,
+            parameter_group: Some("default.redis7".to_owned()),
+        },
+        transit_encryption: true,
+        at_rest_encryption: true,
+        subnet_group: "web".to_owned(),
+        security_groups: BTreeSet::new(),
+        tags: Tags::new(),
+    };
+    assert_eq!(aws_at(address).create_replication_group(&new, None).await, Ok("arn:web".to_owned()));
+    let request = requests.await.expect("a request").remove(0);
+    for parameter in ["EngineVersion=7.0&", "AutoMinorVersionUpgrade=false&"] {
+        assert!(request.contains(parameter), "{request}");
+    }
+}
+
+/// EC2 may not know one yet that it has just launched.
+#[tokio::test]
+async fn an_instance_that_is_not_known_does_not_count_as_terminated() {
+    let unknown = "<Response><Errors><Error><Code>InvalidInstanceID.NotFound</Code><Message>unknown</Message></Error>\
+                   </Errors><RequestID>id-1</RequestID></Response>";
+    let (address, _requests) = answering(vec![(400, unknown.to_owned())]).await;
+    let refused = aws_at(address).terminate_instance("i-0a").await.expect_err("a refusal");
+    assert_eq!(refused.code, "InvalidInstanceID.NotFound");
+}
+
+#[tokio::test]
 async fn a_refusal_carries_operation_code_words_and_request_id() {
     let refusal = "<Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error>";
     let body = format!("<Response><Errors>{refusal}</Errors></Response>");

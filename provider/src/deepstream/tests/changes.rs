@@ -11,7 +11,7 @@ use super::{
     rolling_changes, settle, small, update,
 };
 use crate::aws::fake::{FakeAws, Fault, State, Verdict};
-use crate::aws::{Direction, Peer, RuleSettings, Tags};
+use crate::aws::{Direction, NewInstance, Peer, RuleSettings, Tags};
 use crate::deepstream::user_data::sha256;
 use crate::resource::testing::faults::{Operation, Trial};
 
@@ -93,6 +93,19 @@ async fn a_change_ends_where_a_create_would() {
         core.apply(Some(&configuration(&after))).await.succeeded();
         settle().await;
         assert_eq!(picture(&core), picture(&built(&after).await), "{}", operation.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn root_volumes_get_the_tags_that_their_nodes_get() {
+    let mut core = built(&full()).await;
+    core.apply(Some(&configuration(&change(full(), &json!({"tags": {"owner": "two"}}))))).await.succeeded();
+    let state = core.aws.state();
+    let nodes: Vec<&NewInstance> = state.launches.values().map(|launch| &launch.new).collect();
+    let changed = |new: &&&NewInstance| new.tags.get("owner").is_some_and(|owner| owner == "two");
+    assert_eq!(nodes.iter().filter(changed).count(), 2);
+    for new in nodes {
+        assert_eq!(new.volume_tags, new.tags);
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::{OptionFuture, join_all};
 use tfplugin::diagnostics::Diagnostics;
+use tfplugin::path::Path;
 
 use super::change::Change;
 use super::network::common_vpc;
@@ -25,6 +26,9 @@ const NO_ACCESS: [&str; 8] = [
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 ];
+
+/// What the look-up of subnets is called in messages.
+const SUBNETS: &str = "the subnets";
 
 /// What AWS answered; `None` where it was not asked, or did not say.
 #[derive(Default)]
@@ -78,7 +82,7 @@ impl Answers {
             OptionFuture::from(record.and_then(|(zone_id, name)| Some(aws.records(zone_id, name?)))),
             more,
         );
-        self.subnets = self.take("the subnets", subnets);
+        self.subnets = self.take(SUBNETS, subnets);
         let namesake = self.take("whether the name is free", namesake);
         self.name_is_free = matches!(namesake, Some(None));
         match namesake.flatten() {
@@ -144,8 +148,27 @@ impl Answers {
         }
     }
 
+    /// Says that the VPC cannot be planned. Core plans a create once more right before it applies, and takes for a
+    /// fault of the provider what it was told the first time and not the second: so whatever the checks are for, a
+    /// failure that passes ends the plan. A permission that is missing is so both times.
+    pub(super) fn refuse_without_vpc(&self, change: &Change<'_>, found: &mut Diagnostics) {
+        if let Some(error) = self.hides_vpc(change) {
+            found.error_at(
+                Path::of("subnet_ids"),
+                "The VPC cannot be planned",
+                format!("The subnets tell it, and AWS could not be asked for them: {}. Plan again.", sentence(error)),
+            );
+        }
+    }
+
+    /// The failure for which the VPC of what is to be made is not known, when there may be none the next time.
+    fn hides_vpc(&self, change: &Change<'_>) -> Option<&AwsError> {
+        let planned = change.is_create() && change.value("vpc_id").is_null();
+        self.failed.get(SUBNETS).filter(|error| planned && error.is_passing())
+    }
+
     /// Says what could not be checked. One permission that is missing does not stop a plan; having no access does.
-    pub(super) fn report_failures(&self, found: &mut Diagnostics) {
+    pub(super) fn report_failures(&self, change: &Change<'_>, found: &mut Diagnostics) {
         let denied = self.failed.values().filter(|error| error.class() == ErrorClass::Denied).count();
         let all_denied = denied > 1 && denied == self.asked.len();
         let hopeless = self.failed.values().find(|error| all_denied || NO_ACCESS.contains(&error.code.as_str()));
@@ -160,7 +183,8 @@ impl Answers {
             );
             return;
         }
-        for (about, error) in &self.failed {
+        let unplanned = self.hides_vpc(change);
+        for (about, error) in self.failed.iter().filter(|(_, error)| Some(*error) != unplanned) {
             let remedy = if error.class() == ErrorClass::Denied {
                 format!("Allow the action {} for these credentials to have it checked.", error.operation)
             } else {

@@ -46,15 +46,23 @@ pub(crate) fn judge<C: Composite>(change: &Change<'_>, answers: &Answers, now: S
     found
 }
 
-/// What the checks have found when they end, with what could not be asked. With [`Mode::Warn`] none of it is an error.
-pub(crate) fn ended(answers: &Answers, vpc: Option<VpcInfo>, mode: Mode, mut found: Diagnostics) -> Preflight {
-    answers.report_failures(&mut found);
+/// What the checks have found when they end, with what could not be asked. With [`Mode::Warn`] none of it is an error,
+/// but for what cannot be planned.
+pub(crate) fn ended(
+    change: &Change<'_>,
+    answers: &Answers,
+    vpc: Option<VpcInfo>,
+    mode: Mode,
+    mut found: Diagnostics,
+) -> Preflight {
+    answers.report_failures(change, &mut found);
     let vpc_id = answers.subnets.as_deref().and_then(network::common_vpc).map(str::to_owned);
     let mut diagnostics = Diagnostics::new();
     for diagnostic in found {
         let severity = if mode == Mode::Warn { Severity::Warning } else { diagnostic.severity };
         diagnostics.push(Diagnostic { severity, ..diagnostic });
     }
+    answers.refuse_without_vpc(change, &mut diagnostics);
     Preflight { vpc_id, vpc, name_is_free: answers.name_is_free, diagnostics }
 }
 

@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use super::Sought;
 use super::sort::Sorter;
 use crate::aws::{Aws, AwsError, LaunchedInfo};
-use crate::stack::cluster::{Cache, CacheSubnetGroup, ClusterAnswers, Instance, InstanceFacts};
+use crate::stack::cluster::{Cache, CacheSubnetGroup, ClusterAnswers, Instance};
 use crate::stack::ownership::{NODE, PROVISIONING, STACK};
 use crate::stack::{Node, NodeId};
 
@@ -92,12 +92,7 @@ impl Sorter<'_> {
                 id = id.copy();
             }
             if self.claim(id.clone(), &info.instance.id, &info.tags, Node::Instance(instance), false) {
-                let facts = InstanceFacts {
-                    starting: info.instance.state == "pending",
-                    availability_zone: info.instance.availability_zone.clone(),
-                    private_ip: info.instance.private_ip.clone(),
-                };
-                self.found.observed.instances.insert(id, facts);
+                self.found.observed.instances.insert(id, info.into());
             }
         }
     }

@@ -22,11 +22,8 @@ impl Planner<'_> {
         }
         if self.observed.nodes.contains_key(&NodeId::LoadBalancer) {
             let step = self.push(&NodeId::LoadBalancer, Change::DeleteLoadBalancer, gone, "not wanted");
+            // Its listeners go with it.
             gone = after([step]);
-        } else {
-            for (id, _) in self.observed.listeners() {
-                gone.insert(self.push(id, Change::DeleteListener, BTreeSet::new(), "not wanted"));
-            }
         }
         for (id, _) in self.observed.target_groups() {
             self.push(id, Change::DeleteTargetGroup, gone.clone(), "not wanted");

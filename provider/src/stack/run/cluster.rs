@@ -56,8 +56,7 @@ impl Run<'_> {
     /// The cache that a create which failed with `error` may have made. AWS may not tell its tags before it is
     /// available.
     async fn find_cache(&self, id: &str, error: AwsError) -> Result<Output, StepError> {
-        let found = self.aws().replication_groups(id).await?.into_iter().find(|cache| cache.id == id);
-        let Some(found) = found else { return Err(error.into()) };
+        let Some(found) = self.aws().replication_group(id).await? else { return Err(error.into()) };
         let tags = self.aws().cache_tags(&found.arn).await?;
         if tags.is_empty() && found.status != "available" {
             return Err(StepError::Waiting(format!("AWS does not tell yet whose cache {id} is")));
@@ -78,8 +77,7 @@ impl Run<'_> {
     pub(super) async fn delete_cache(&self) -> Result<(), StepError> {
         let id = self.cache_id()?;
         // One that is on its way out refuses to be deleted once more.
-        let caches = self.aws().replication_groups(id).await?;
-        if !caches.iter().any(|cache| cache.id == id && cache.status != "deleting") {
+        if self.aws().replication_group(id).await?.is_none_or(|cache| cache.status == "deleting") {
             return Ok(());
         }
         self.deleted(self.aws().delete_replication_group(id).await)
@@ -87,8 +85,7 @@ impl Run<'_> {
 
     pub(super) async fn look_for_cache(&self) -> Result<Output, StepError> {
         let id = self.cache_id()?;
-        let found = self.aws().replication_groups(id).await?.into_iter().find(|cache| cache.id == id);
-        match found {
+        match self.aws().replication_group(id).await? {
             Some(info) if info.status == "available" => Ok(Output::Cache(CacheFacts::from(&info))),
             Some(info) if info.status == "create-failed" => {
                 Err(StepError::Broken("ElastiCache reports create-failed.".to_owned()))
@@ -103,8 +100,7 @@ impl Run<'_> {
 
     pub(super) async fn look_for_deleted_cache(&self) -> Result<(), StepError> {
         let id = self.cache_id()?;
-        let caches = self.aws().replication_groups(id).await?;
-        match caches.iter().find(|cache| cache.id == id) {
+        match self.aws().replication_group(id).await? {
             None => Ok(()),
             Some(info) => Err(StepError::Waiting(format!("ElastiCache says that {id} is {}", info.status))),
         }
@@ -158,16 +154,12 @@ impl Run<'_> {
 
     pub(super) async fn look_for_running(&self) -> Result<Output, StepError> {
         let id = self.id()?.to_owned();
-        let found = self.aws().instances(&[id.clone()].into()).await?.into_iter().next();
+        let found = self.aws().launched_by_id(&[id.clone()].into()).await?.into_iter().next();
         let Some(info) = found else {
             return Err(StepError::Waiting(format!("EC2 does not show {id} yet")));
         };
-        match info.state.as_str() {
-            "running" => Ok(Output::Instance(InstanceFacts {
-                starting: false,
-                availability_zone: info.availability_zone,
-                private_ip: info.private_ip,
-            })),
+        match info.instance.state.as_str() {
+            "running" => Ok(Output::Instance(InstanceFacts::from(&info))),
             "pending" => Err(StepError::Waiting(format!("{id} is still starting"))),
             state => Err(StepError::Broken(format!(
                 "The instance {id} is {state} and does not start. EC2 gives the reason in its state transition reason."

@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::{Run, StepError};
 use crate::aws::{AwsError, Direction, ErrorClass, Peer, RuleSettings, SecurityGroupKey};
-use crate::stack::{NodeId, Rule, Source};
+use crate::stack::{NodeId, Ref, Rule, Source};
 
 /// The code of a refusal for the quota of rules in a security group.
 const TOO_MANY_RULES: &str = "RulesPerSecurityGroupLimitExceeded";
@@ -19,6 +19,9 @@ impl Run<'_> {
             // AWS refuses them all when one is there already.
             Err(StepError::Aws(error)) if matches!(error.class(), ErrorClass::Exists | ErrorClass::NoAnswer) => {
                 let there = self.rules_there(group).await?;
+                if let Some(rule) = self.rule_of_others(rules, &there)? {
+                    return Err(StepError::Taken { what: format!("rule {rule}"), id: group.to_owned() });
+                }
                 let missing: BTreeSet<RuleSettings> =
                     wanted.into_iter().filter(|rule| !there.iter().any(|old| same(old, rule))).collect();
                 if missing.is_empty() {
@@ -31,6 +34,27 @@ impl Run<'_> {
             }
             other => other,
         }
+    }
+
+    /// A rule that somebody else has made as it is wanted, for a group that is not the stack's either: by its
+    /// description nobody would ever find it to be the stack's, and with another one it would go with the stack.
+    fn rule_of_others(
+        &self,
+        rules: &BTreeSet<Rule>,
+        there: &BTreeSet<RuleSettings>,
+    ) -> Result<Option<Rule>, StepError> {
+        if !matches!(self.step.node, NodeId::RulesIn(_)) {
+            return Ok(None);
+        }
+        for rule in rules.iter().filter(|rule| matches!(rule.source, Source::Group(Ref::Known(_)))) {
+            let wanted = self.expand(&[rule.clone()].into())?;
+            let of_others =
+                |old: &RuleSettings| wanted.iter().any(|rule| same(old, rule) && old.description != rule.description);
+            if there.iter().any(of_others) {
+                return Ok(Some(rule.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// Grants rules. A group that is full takes none before others go: then sources that leave the same ports go first.

@@ -12,7 +12,7 @@ impl Run<'_> {
         let ids = self.ids_of(nodes)?;
         match Service::of(&self.step.node) {
             Service::Compute => {
-                let all = self.with_rules(ids).await?;
+                let all = self.with_parts(nodes, ids).await?;
                 if !all.is_empty() {
                     self.aws().add_ec2_tags(&all, tags).await?;
                 }
@@ -31,7 +31,7 @@ impl Run<'_> {
         let ids = self.ids_of(nodes)?;
         match Service::of(&self.step.node) {
             Service::Compute => {
-                let all = self.with_rules(ids).await?;
+                let all = self.with_parts(nodes, ids).await?;
                 if !all.is_empty() {
                     // A rule may have another value than its group, which is not known here.
                     let whatever = tags.keys().map(|key| (key.clone(), None)).collect();
@@ -46,6 +46,13 @@ impl Run<'_> {
             Service::Balancing => self.aws().remove_tags(&ids, &tags.keys().cloned().collect()).await?,
         }
         Ok(())
+    }
+
+    /// The objects of EC2 that have the tags of these: the rules of security groups, and the root volumes of instances.
+    async fn with_parts(&self, nodes: &BTreeSet<NodeId>, ids: BTreeSet<String>) -> Result<BTreeSet<String>, StepError> {
+        let mut all = self.with_rules(ids).await?;
+        all.extend(nodes.iter().filter_map(|node| self.observed.instances.get(node)?.root_volume.clone()));
+        Ok(all)
     }
 
     /// Removes the marker. The load balancer's goes last: as long as it is there, everything of this create is

@@ -313,6 +313,17 @@ fn bad_access() -> Vec<Bad> {
             "sg-hosts has 48 ingress rules of one address family and gets 2 more",
         ),
         bad(
+            "a rule of others where the provider would keep one",
+            own("sg-hosts"),
+            |state| {
+                let rule = rule((443, 443), "tcp", Peer::Group("sg-hosts".to_owned()));
+                let group = state.security_groups.get_mut("sg-hosts").unwrap();
+                group.rules.insert("sgr-by-hand".to_owned(), (rule, Tags::new()));
+            },
+            &["error instance_security_group_id: A rule of others lets the load balancer in already"],
+            "sg-hosts has these ingress rules",
+        ),
+        bad(
             "nearly as many certificates as the quota has",
             json!({"additional_certificate_arns": (100..120).map(cert_arn).collect::<Vec<_>>()}),
             |state| {
