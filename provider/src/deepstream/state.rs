@@ -93,8 +93,8 @@ fn put_listeners(state: &mut Value, observed: &Observed) {
 fn group<'a>(state: &Value, observed: &'a Observed) -> Option<(&'a NodeId, &'a TargetGroup)> {
     let weight = |id: &NodeId| {
         let weights = observed.listeners().filter_map(|(_, listener)| match &listener.action {
-            Action::Forward(weights) => weights.get(&Ref::Of(id.clone())).copied(),
-            _ => None,
+            Action::Forward(weights) | Action::Other(_, weights) => weights.get(&Ref::Of(id.clone())).copied(),
+            Action::RedirectToHttps(_) => None,
         });
         weights.max().unwrap_or(-1)
     };

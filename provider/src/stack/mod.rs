@@ -231,8 +231,8 @@ pub(crate) enum Action {
     Forward(BTreeMap<Ref, i64>),
     /// Redirects with a 301 to `https` on this port.
     RedirectToHttps(u16),
-    /// What no stack asks for, in words.
-    Other(String),
+    /// What no stack asks for, in words, with the groups that it forwards to by weight all the same.
+    Other(String, BTreeMap<Ref, i64>),
 }
 
 impl Action {
@@ -244,8 +244,8 @@ impl Action {
     /// The groups it refers to, those with weight 0 included.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &Ref> {
         match self {
-            Self::Forward(weights) => Some(weights.keys()),
-            _ => None,
+            Self::Forward(weights) | Self::Other(_, weights) => Some(weights.keys()),
+            Self::RedirectToHttps(_) => None,
         }
         .into_iter()
         .flatten()

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use super::changes::{has, other_port, service};
 use super::fault_loop::Tested;
-use super::{STACK, built, change, configuration, full, picture, settle};
+use super::{STACK, built, change, changes_of_service, configuration, difference, full, http, outage, picture, settle};
 use crate::aws::fake::{Listener, LoadBalancer, SecurityGroup, State, Target, TargetGroup, Verdict, cert_arn};
 use crate::aws::{ActionInfo, Direction, Peer, RecordInfo, RuleSettings, Tags};
 use crate::resource::testing::drift::{Mutation, each_shows_and_is_repaired, mutation};
@@ -100,6 +101,17 @@ fn plain(listener: &mut Listener) {
     listener.additional_certificates.clear();
 }
 
+/// Has a forward send each client to the same group each time, which no stack asks for.
+fn keep_clients(listener: &mut Listener) {
+    if let ActionInfo::Forward(groups) = &listener.settings.action {
+        listener.settings.action = ActionInfo::Other("forward".to_owned(), groups.clone());
+    }
+}
+
+fn keep_all_clients(state: &mut State) {
+    state.listeners.values_mut().filter(|found| ours(&found.tags)).for_each(keep_clients);
+}
+
 fn of_load_balancer() -> Vec<Mutation> {
     vec![
         mutation("a shorter idle timeout", "idle_timeout", |state| set(state, "idle_timeout.timeout_seconds", "60")),
@@ -171,7 +183,9 @@ fn of_listeners() -> Vec<Mutation> {
             remake_listener(state, 12443, plain);
         }),
         mutation("the redirect made anew by hand, as an answer", "redirect_http", |state| {
-            remake_listener(state, 80, |made| made.settings.action = ActionInfo::Other("fixed-response".to_owned()));
+            remake_listener(state, 80, |made| {
+                made.settings.action = ActionInfo::Other("fixed-response".to_owned(), Vec::new())
+            });
         }),
         mutation("another certificate on one", "topology.listeners", |state| {
             listener(state, 443).settings.certificate_arn = Some(cert_arn(3));
@@ -213,8 +227,9 @@ fn of_listeners() -> Vec<Mutation> {
             listener(state, 443).settings.action = ActionInfo::Redirect { protocol, port, status };
         }),
         mutation("the API answers by itself", "topology.listeners", |state| {
-            listener(state, 443).settings.action = ActionInfo::Other("fixed-response".to_owned());
+            listener(state, 443).settings.action = ActionInfo::Other("fixed-response".to_owned(), Vec::new());
         }),
+        mutation("the API keeps its clients", "topology.listeners", |state| keep_clients(listener(state, 443))),
         mutation("a redirect elsewhere", "topology.listeners", |state| {
             let (protocol, port, status) = ("HTTPS".to_owned(), "8443".to_owned(), "HTTP_301".to_owned());
             listener(state, 80).settings.action = ActionInfo::Redirect { protocol, port, status };
@@ -366,6 +381,34 @@ async fn every_change_behind_the_providers_back_shows_and_is_repaired() {
     let mutations: Vec<Mutation> = kinds.into_iter().flatten().collect();
     assert!(mutations.len() >= 40, "{}", mutations.len());
     each_shows_and_is_repaired::<Tested>(&base, &configuration(&full()), &mutations).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_cuts_nobody_off_where_somebody_has_listeners_keep_their_clients() {
+    for operation in changes_of_service() {
+        let mut core = built(operation.before.as_ref().unwrap()).await;
+        keep_all_clients(&mut core.aws.state());
+        core.aws.watch(outage);
+        let after = operation.after.as_ref().unwrap();
+        core.apply(Some(&configuration(after))).await.succeeded();
+        assert_eq!(core.aws.violations(), Vec::<String>::new(), "{}", operation.name);
+        settle().await;
+        assert_eq!(difference(&picture(&built(after).await), &picture(&core)), "", "{}", operation.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unhealthy_replacement_behind_a_listener_that_keeps_its_clients_is_put_back() {
+    let mut core = built(&http()).await;
+    let before = service(&core);
+    keep_all_clients(&mut core.aws.state());
+    core.aws.watch(outage);
+    core.aws.set_verdict("i-1", Some(8080), Verdict::Unhealthy("Target.ResponseCodeMismatch"));
+    let applied = core.apply(Some(&configuration(&other_port()))).await;
+    assert!(has(&applied.errors(), &["8080", "Target.ResponseCodeMismatch"]), "{:?}", applied.errors());
+    settle().await;
+    assert_eq!(service(&core), before);
+    assert_eq!(core.aws.violations(), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

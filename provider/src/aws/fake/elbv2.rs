@@ -270,8 +270,10 @@ impl State {
     /// The load balancers whose listeners or rules refer to a target group, with whatever weight.
     pub(super) fn load_balancers_of(&self, target_group_arn: &str) -> BTreeSet<String> {
         let by_default = self.listeners.values().filter(|listener| match &listener.settings.action {
-            ActionInfo::Forward(groups) => groups.iter().any(|(arn, _)| arn == target_group_arn),
-            ActionInfo::Redirect { .. } | ActionInfo::Other(_) => false,
+            ActionInfo::Forward(groups) | ActionInfo::Other(_, groups) => {
+                groups.iter().any(|(arn, _)| arn == target_group_arn)
+            }
+            ActionInfo::Redirect { .. } => false,
         });
         let by_rule =
             self.rules.values().filter(|rule| rule.target_group_arns.iter().any(|arn| arn == target_group_arn));

@@ -31,9 +31,10 @@ pub(crate) enum Purpose {
 
 /// The steps that make `observed` equal to `desired`. A desired graph without a load balancer is one to delete.
 pub(crate) fn plan(desired: &Desired, observed: &Observed, owner: &Owner, purpose: Purpose) -> Plan {
+    let repaired = listeners::with_plain_forwards(observed);
     let mut planner = Planner {
         desired,
-        observed,
+        observed: repaired.as_ref().unwrap_or(observed),
         owner,
         purpose,
         steps: Vec::new(),
@@ -42,6 +43,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed, owner: &Owner, purpos
         warm_up: listeners::WarmUp::default(),
     };
     if desired.nodes.contains_key(&NodeId::LoadBalancer) {
+        planner.repair_forwards(observed);
         planner.open_security_groups();
         planner.build_cache();
         planner.launch_missing();
@@ -72,7 +74,7 @@ struct Planner<'a> {
     owner: &'a Owner,
     purpose: Purpose,
     steps: Vec<Step>,
-    /// The step that brings a node into being.
+    /// The step that brings a node into being, or to what the rest of the plan goes out from.
     creations: BTreeMap<NodeId, StepId>,
     /// What must be done before a new target can answer the load balancer's probes.
     openings: BTreeSet<StepId>,

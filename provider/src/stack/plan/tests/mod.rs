@@ -223,6 +223,17 @@ proptest! {
     }
 
     #[test]
+    fn a_change_without_an_outage_needs_no_listener_that_forwards_as_wanted(
+        from in shapes(), to in shapes(), seed in any::<u64>(),
+    ) {
+        let mut world = World::of(there(&from.desired()));
+        let mut order = Order(seed);
+        world.make_sticky(&mut order);
+        world.serves = true;
+        prop_assert_eq!(bring(&mut world, &to, Purpose::Change, &mut order), Vec::<String>::new());
+    }
+
+    #[test]
     fn a_delete_leaves_nothing(from in shapes(), to in shapes(), steps in 0..40_usize, seed in any::<u64>()) {
         let mut world = World::of(there(&from.desired()));
         let mut order = Order(seed);
