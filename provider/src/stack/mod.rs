@@ -440,7 +440,11 @@ impl Desired {
 impl Observed {
     /// Whether nothing of the stack is there. A record that points elsewhere is not the stack's.
     pub(crate) fn is_gone(&self) -> bool {
-        self.nodes.keys().all(|id| matches!(id, NodeId::Record(_)))
+        let to_load_balancer = Ref::Of(NodeId::LoadBalancer);
+        self.nodes.values().all(|existing| match &existing.node {
+            Node::Record(record) => record.target != to_load_balancer,
+            _ => false,
+        })
     }
 
     /// The security groups of somebody else's in which the stack has rules.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::changes::{has, other_port, service};
+use super::core::Core;
 use super::fault_loop::Tested;
 use super::{STACK, built, change, changes_of_service, configuration, difference, full, http, outage, picture, settle};
 use crate::aws::fake::{Listener, LoadBalancer, SecurityGroup, State, Target, TargetGroup, Verdict, cert_arn};
-use crate::aws::{ActionInfo, Direction, Peer, RecordInfo, RuleSettings, Tags};
+use crate::aws::{ActionInfo, Aws, Direction, Peer, RecordInfo, RuleSettings, Tags};
 use crate::resource::testing::drift::{Mutation, each_shows_and_is_repaired, mutation};
 
 fn ours(tags: &Tags) -> bool {
@@ -458,6 +459,51 @@ async fn what_others_put_on_the_load_balancer_is_no_drift_and_stays() {
     let applied = core.apply(Some(&configuration(&change(full(), &there)))).await;
     assert!(applied.errors().iter().any(|error| error.contains(&foreign)), "{:?}", applied.errors());
     assert!(core.aws.state().listeners[&foreign].tags.is_empty());
+}
+
+/// A stack of which somebody has deleted everything but the alias record.
+async fn only_the_record_is_left(config: &Json) -> Core {
+    let core = built(config).await;
+    let (balancer, groups, security_group) = {
+        let mut state = core.aws.state();
+        let arn = balancer(&mut state).info.arn.clone();
+        let groups = ["api", "broadcaster"].map(|role| arn_of(&mut state, role));
+        let security_group = state.security_groups.iter().find(|(_, found)| ours(&found.tags)).unwrap().0.clone();
+        (arn, groups, security_group)
+    };
+    core.aws.delete_load_balancer(&balancer).await.unwrap();
+    for group in groups {
+        core.aws.delete_target_group(&group).await.unwrap();
+    }
+    settle().await;
+    core.aws.delete_security_group(&security_group).await.unwrap();
+    core
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_all_that_is_left_of_a_stack_is_not_forgotten() {
+    let config = change(http(), &json!({"dns_record": {"zone_id": "Z1"}}));
+    let mut core = only_the_record_is_left(&config).await;
+    let mut unwanted = core.fork();
+    unwanted.apply(None).await.succeeded();
+    assert!(unwanted.aws.state().records.is_empty());
+    core.apply(Some(&configuration(&config))).await.succeeded();
+    settle().await;
+    assert_eq!(difference(&picture(&built(&config).await), &picture(&core)), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_whose_last_record_leads_elsewhere_is_gone() {
+    let config = change(http(), &json!({"dns_record": {"zone_id": "Z1"}}));
+    let mut core = only_the_record_is_left(&config).await;
+    for record in core.aws.state().records.values_mut() {
+        if let RecordInfo::Alias(alias) = record {
+            alias.target = "elsewhere.example.com".to_owned();
+        }
+    }
+    core.apply(None).await.succeeded();
+    assert!(core.state().is_null());
+    assert_eq!(core.aws.state().records.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
