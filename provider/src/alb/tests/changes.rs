@@ -178,6 +178,25 @@ async fn subnets_of_another_vpc_are_refused_before_anything_is_touched() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn ipv6_is_given_up_before_the_subnets_that_have_it() {
+    let mut core = built(&change(http(), &json!({"ip_address_type": "dualstack"}))).await;
+    {
+        let mut state = core.aws.state();
+        for (id, like) in [("subnet-x", "subnet-a"), ("subnet-y", "subnet-b")] {
+            let there = state.subnets[like].clone();
+            state.subnets.insert(id.to_owned(), SubnetInfo { id: id.to_owned(), has_ipv6: false, ..there });
+        }
+    }
+    core.aws.watch(outage);
+    let elsewhere = change(http(), &json!({"subnet_ids": ["subnet-x", "subnet-y"], "ip_address_type": "ipv4"}));
+    core.apply(Some(&configuration(&elsewhere))).await.succeeded();
+    assert_eq!(core.changes(&configuration(&elsewhere)).await, Vec::<String>::new());
+    let back = change(http(), &json!({"ip_address_type": "dualstack"}));
+    core.apply(Some(&configuration(&back))).await.succeeded();
+    assert_eq!(core.aws.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn protection_keeps_a_destroy_from_touching_anything() {
     let mut configured = built(&change(full(), &json!({"enable_deletion_protection": true}))).await;
     let mut by_hand = built(&full()).await;

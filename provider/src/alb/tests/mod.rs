@@ -193,6 +193,7 @@ async fn inhabited() -> FakeAws {
     {
         let mut state = aws.state();
         let hosts = state.security_groups["sg-hosts"].clone();
+        state.subnets.values_mut().for_each(|subnet| subnet.has_ipv6 = true);
         let others = SecurityGroup { name: "others".to_owned(), rules: BTreeMap::new(), ..hosts };
         state.security_groups.insert("sg-others".to_owned(), others);
     }

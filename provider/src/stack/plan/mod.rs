@@ -205,14 +205,16 @@ impl Planner<'_> {
             let change = Change::SetSecurityGroups(wanted.security_groups.clone());
             placed.insert(self.push(&id, change, self.openings.clone(), "other security groups"));
         }
+        // As long as it speaks IPv6, it takes no subnet that does not.
+        let mut before = BTreeSet::new();
+        if wanted.ip_address_type == "ipv4" && there.ip_address_type != wanted.ip_address_type {
+            let change = Change::SetIpAddressType(wanted.ip_address_type.clone());
+            before = after([self.push(&id, change, BTreeSet::new(), "another address type")]);
+            placed.extend(&before);
+        }
         let first = self.enabled_zones(wanted, there);
         if first != there.subnet_ids {
-            placed.insert(self.push(&id, Change::SetSubnets(first), BTreeSet::new(), "another place in the network"));
-        }
-        let to_ipv4 = wanted.ip_address_type == "ipv4";
-        if to_ipv4 && there.ip_address_type != wanted.ip_address_type {
-            let change = Change::SetIpAddressType(wanted.ip_address_type.clone());
-            placed.insert(self.push(&id, change, BTreeSet::new(), "another address type"));
+            placed.insert(self.push(&id, Change::SetSubnets(first), before, "another place in the network"));
         }
         self.openings.extend(placed);
     }

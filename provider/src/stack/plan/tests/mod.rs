@@ -130,6 +130,18 @@ fn swapping_an_instance() {
 }
 
 #[test]
+fn leaving_ipv6_and_the_subnets_that_have_it() {
+    let dualstack = Shape { dualstack: true, ..Shape::http() };
+    assert_eq!(
+        lines(&change(&dualstack, &Shape { subnets: [2, 3].into(), ..Shape::http() })),
+        [
+            "0 load balancer: set address type ipv4 | another address type",
+            "1 load balancer: set subnets subnet-2, subnet-3 | after 0 | another place in the network",
+        ]
+    );
+}
+
+#[test]
 fn deleting_everything() {
     let shape = Shape { record: Some(1), instance_rules: true, ..Shape::http() };
     let plan = plan(&Desired::default(), &there(&shape.desired()), &owner(), Purpose::Change);
