@@ -238,7 +238,7 @@ fn failed_step(operation: Operation, stack: &str, step: &Step, error: &StepError
     } else {
         format!("Cannot {} {stack}: {}", operation.verb(), step.node)
     };
-    Diagnostic { severity, summary, detail: detail(step, error), path: path(step, error) }
+    Diagnostic { severity, summary, detail: detail(operation, step, error), path: path(step, error) }
 }
 
 /// The argument at fault, where AWS's code tells.
@@ -278,13 +278,13 @@ fn logs(changed: &Attributes) -> Path {
     }
 }
 
-fn detail(step: &Step, error: &StepError) -> String {
+fn detail(operation: Operation, step: &Step, error: &StepError) -> String {
     match error {
         StepError::Aws(error) => format!("While trying to {}: {}", step.change, with_hint(error)),
         StepError::Deadline(last) => format!(
             "The timeout was over before this was done ({}): {} Apply again to go on from here, or allow more time in `timeouts`.",
             step.change,
-            detail(step, last)
+            detail(operation, step, last)
         ),
         StepError::Unhealthy(targets) | StepError::Hopeless(targets) => {
             let each: Vec<String> = targets.iter().map(|target| format!("- {}", explain(target))).collect();
@@ -292,7 +292,7 @@ fn detail(step: &Step, error: &StepError) -> String {
         }
         StepError::Waiting(what) => format!("{what}."),
         StepError::Broken(reason) => {
-            format!("AWS could not set it up: {reason} Destroy the stack, or apply again to replace it.")
+            format!("AWS could not set it up: {}. {}", reason.trim_end_matches('.'), instead(operation, step))
         }
         StepError::Taken { what, id } => {
             format!(
@@ -315,6 +315,17 @@ fn detail(step: &Step, error: &StepError) -> String {
             "While trying to {}: {error}. Please report this with the log of TF_LOG=debug. Apply again to go on from here: what exists will be found.",
             step.change
         ),
+    }
+}
+
+/// What replaces something that AWS could not set up. A create that failed taints, so the next apply replaces all of it.
+fn instead(operation: Operation, step: &Step) -> &'static str {
+    match (operation, &step.change) {
+        (Operation::Update, Change::WaitActive) => {
+            "It stays as it is until it is replaced, and the rest of the stack with it: terraform apply -replace=ADDRESS."
+        }
+        (Operation::Update, _) => "Apply again to replace it.",
+        (Operation::Create | Operation::Delete, _) => "Destroy the stack, or apply again to replace it.",
     }
 }
 

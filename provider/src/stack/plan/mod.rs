@@ -341,7 +341,8 @@ impl Planner<'_> {
         let (mut adding, mut removing) = (Batches::new(), Batches::new());
         for (id, node) in &self.desired.nodes {
             let Some(existing) = self.observed.nodes.get(id) else { continue };
-            if matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)) {
+            let made_anew = self.steps.iter().any(|step| step.node == *id && step.change.creates());
+            if matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)) || made_anew {
                 continue;
             }
             let service = Service::of(id);
