@@ -215,18 +215,16 @@ impl Sorter<'_> {
             let settings = &listener.settings;
             let adopted = if self.sought.adopt { self.sought.roles.of_listener(listener) } else { None };
             let adopted = adopted.or_else(|| self.sought.ports.get(&settings.port).copied());
+            let additional = self.answers.additional_certificates.get(&listener.arn).into_iter().flatten();
+            // The default certificate may be on the list as well, where it changes nothing.
+            let additional = additional.filter(|arn| settings.certificate_arn.as_ref() != Some(*arn));
             let node = Node::Listener(Listener {
                 role: role.or(adopted).unwrap_or(""),
                 port: settings.port,
                 protocol: settings.protocol.clone(),
                 ssl_policy: settings.ssl_policy.clone(),
                 certificate_arn: settings.certificate_arn.clone(),
-                additional_certificate_arns: self
-                    .answers
-                    .additional_certificates
-                    .get(&listener.arn)
-                    .cloned()
-                    .unwrap_or_default(),
+                additional_certificate_arns: additional.cloned().collect(),
                 mutual_authentication: settings.mutual_authentication.clone(),
                 action: action(&settings.action),
             });

@@ -258,6 +258,8 @@ impl<'a> Planner<'a> {
         late.retain(|arn| !known.contains(arn) && !early.contains(arn));
         self.add_certificates(id, late, settled.clone());
         let mut surplus: BTreeSet<String> = known.union(&early).cloned().collect();
+        // Nobody knows whether the old default certificate is on the list.
+        surplus.extend(there.certificate_arn.clone().filter(|_| rotates.is_some()));
         surplus.retain(|arn| stays_tls && !wanted.additional_certificate_arns.contains(arn));
         if !surplus.is_empty() {
             settled.extend(before);

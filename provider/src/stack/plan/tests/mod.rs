@@ -102,11 +102,11 @@ fn rotating_a_certificate() {
             "0 listener 443: add certificates cert-2 | served beside the default one",
             "1 listener 443: modify, HTTPS to target group api-https-443 | after 0 | settings differ",
             "2 listener 443: wait until it serves cert-2 | after 1 | the old certificate may go after this",
-            "3 listener 443: remove certificates cert-2 | after 0, 1 | not wanted",
+            "3 listener 443: remove certificates cert-1, cert-2 | after 0, 1 | not wanted",
             "4 listener 12443: add certificates cert-2 | served beside the default one",
             "5 listener 12443: modify, HTTPS to target group ws-https-12443 | after 4 | settings differ",
             "6 listener 12443: wait until it serves cert-2 | after 5 | the old certificate may go after this",
-            "7 listener 12443: remove certificates cert-2 | after 4, 5 | not wanted",
+            "7 listener 12443: remove certificates cert-1, cert-2 | after 4, 5 | not wanted",
         ]
     );
 }
