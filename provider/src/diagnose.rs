@@ -251,7 +251,7 @@ fn failed_step(operation: Operation, stack: &str, step: &Step, error: &StepError
     } else {
         format!("Cannot {} {stack}: {}", operation.verb(), step.node)
     };
-    Diagnostic { severity, summary, detail: detail(step, error), path: path(step, error) }
+    Diagnostic { severity, summary, detail: detail(operation, step, error), path: path(step, error) }
 }
 
 /// The argument at fault, where AWS's code tells.
@@ -291,14 +291,14 @@ fn logs(changed: &Attributes) -> Path {
     }
 }
 
-fn detail(step: &Step, error: &StepError) -> String {
+fn detail(operation: Operation, step: &Step, error: &StepError) -> String {
     match error {
         StepError::Aws(error) => format!("While trying to {}: {}", step.change, with_hint(error)),
         StepError::Deadline(last) => format!(
             "The timeout was over before this was done ({}): {} Apply again to go on from here, or allow more time in \
              `timeouts`.",
             step.change,
-            detail(step, last)
+            detail(operation, step, last)
         ),
         StepError::Unhealthy(targets) | StepError::Hopeless(targets) => {
             let each: Vec<String> = targets.iter().map(|target| format!("- {}", explain(target))).collect();
@@ -306,7 +306,7 @@ fn detail(step: &Step, error: &StepError) -> String {
         }
         StepError::Waiting(what) => format!("{what}."),
         StepError::Broken(reason) => {
-            format!("AWS could not set it up: {reason} Destroy the stack, or apply again to replace it.")
+            format!("AWS could not set it up: {}. {}", reason.trim_end_matches('.'), instead(operation, step))
         }
         StepError::Taken { what, id } if matches!(step.node, NodeId::RulesIn(_)) => format!(
             "{id} has the {what} already, and this resource did not make it. It lets the load balancer in: leave instance_security_group_id out, or remove that rule."
@@ -337,6 +337,17 @@ fn detail(step: &Step, error: &StepError) -> String {
              here: what exists will be found.",
             step.change
         ),
+    }
+}
+
+/// What replaces something that AWS could not set up. A create that failed taints, so the next apply replaces all of it.
+fn instead(operation: Operation, step: &Step) -> &'static str {
+    match (operation, &step.change) {
+        (Operation::Update, Change::WaitActive) => {
+            "It stays as it is until it is replaced, and the rest of the stack with it: terraform apply -replace=ADDRESS."
+        }
+        (Operation::Update, _) => "Apply again to replace it.",
+        (Operation::Create | Operation::Delete, _) => "Destroy the stack, or apply again to replace it.",
     }
 }
 
@@ -378,7 +389,27 @@ fn with_hint(error: &AwsError) -> String {
     }
 }
 
+/// What a code means that says something else for each call.
+fn hint_of_call(operation: &str, code: &str) -> Option<&'static str> {
+    let action = operation.split_once(':').map_or(operation, |(_, action)| action);
+    match (action, code) {
+        ("DeleteLoadBalancer", "OperationNotPermitted") => Some(
+            "The load balancer may have been protected against deletion meanwhile. Run it again: the plan says how that is taken off.",
+        ),
+        ("TerminateInstances", "OperationNotPermitted") => Some(
+            "The instance is protected against termination. Take that off in EC2 (its attribute disableApiTermination), and apply again.",
+        ),
+        ("ModifyLoadBalancerAttributes", "InvalidConfigurationRequest") => Some(
+            "Where it is about logs, check their bucket: it must be in this region, with a policy that lets Elastic Load Balancing write.",
+        ),
+        _ => None,
+    }
+}
+
 fn hint(error: &AwsError) -> Option<String> {
+    if let Some(text) = hint_of_call(error.operation, &error.code) {
+        return Some(text.to_owned());
+    }
     let text = match error.code.as_str() {
         "TooManyLoadBalancers"
         | "TooManyTargetGroups"
@@ -406,11 +437,12 @@ fn hint(error: &AwsError) -> Option<String> {
             "The certificate is not issued, or its key type is not supported. Check its status in ACM."
         }
         "CertificateNotFound" => "It does not exist in this region and account, or has expired.",
-        "OperationNotPermitted" => {
-            "The load balancer may be protected against deletion: set enable_deletion_protection to false and apply first."
+        // EC2 says that a request has expired when the credentials have, too.
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+            "The credentials are no longer valid, or the clock of this machine is wrong. Renew them, and run it again: what exists will be found."
         }
-        "InvalidConfigurationRequest" => {
-            "Check the bucket of the logs: it must be in this region, with a policy that lets Elastic Load Balancing write."
+        "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" => {
+            "AWS does not accept the credentials themselves, whatever they allow. Correct them, and run it again: what exists will be found."
         }
         "DependencyViolation" => "Something still uses the object. Remove that use, and apply again.",
         AwsError::NO_ANSWER => {
@@ -436,6 +468,31 @@ mod tests {
         let (operation, code) = ("elasticloadbalancing:ModifyLoadBalancerAttributes", code.to_owned());
         let error = AwsError { operation, code, message: String::new(), request_id: None };
         path(&step, &StepError::Aws(error)).to_string()
+    }
+
+    #[test]
+    fn a_refusal_is_explained_by_what_was_refused() {
+        let hint = |operation, code: &str| {
+            let (code, message) = (code.to_owned(), String::new());
+            hint(&AwsError { operation, code, message, request_id: None }).unwrap_or_default()
+        };
+        for (operation, code, says) in [
+            ("elasticloadbalancing:DeleteLoadBalancer", "OperationNotPermitted", "protected against deletion"),
+            ("ec2:TerminateInstances", "OperationNotPermitted", "protected against termination"),
+            ("elasticloadbalancing:ModifyLoadBalancerAttributes", "InvalidConfigurationRequest", "bucket"),
+            ("ec2:DescribeSubnets", "RequestExpired", "no longer valid"),
+            ("elasticloadbalancing:CreateListener", "ExpiredToken", "no longer valid"),
+            ("elasticloadbalancing:CreateListener", "InvalidClientTokenId", "credentials themselves"),
+            ("ec2:RunInstances", "UnauthorizedOperation", "Allow the action ec2:RunInstances"),
+        ] {
+            assert!(hint(operation, code).contains(says), "{operation} {code}: {}", hint(operation, code));
+        }
+        for (operation, code) in [
+            ("elasticloadbalancing:RemoveListenerCertificates", "OperationNotPermitted"),
+            ("elasticloadbalancing:SetSubnets", "InvalidConfigurationRequest"),
+        ] {
+            assert_eq!(hint(operation, code), "", "{operation} {code}");
+        }
     }
 
     #[test]

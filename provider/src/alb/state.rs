@@ -153,7 +153,9 @@ impl View<'_> {
         let listener = self.listener(role).map(|(_, listener)| listener);
         let last = self.base.get(role.name()).get("target_group_name").as_str();
         let weight = |id: &NodeId| match listener.map(|listener| &listener.action) {
-            Some(Action::Forward(weights)) => weights.get(&Ref::Of(id.clone())).copied().unwrap_or(-1),
+            Some(Action::Forward(weights) | Action::Other(_, weights)) => {
+                weights.get(&Ref::Of(id.clone())).copied().unwrap_or(-1)
+            }
             _ => -1,
         };
         let of_role = self.observed.target_groups().filter(|(_, group)| group.role == role.name());

@@ -171,8 +171,9 @@ pub(crate) enum ActionInfo {
         /// `HTTP_301` or `HTTP_302`.
         status: String,
     },
-    /// Anything else, by its type.
-    Other(String),
+    /// Anything else, by its type, with the target groups that it forwards to all the same: a forward that keeps its
+    /// clients, or one behind a login.
+    Other(String, Vec<(String, i64)>),
 }
 
 /// The `mutual_authentication` of a listener that asks no client for a certificate.

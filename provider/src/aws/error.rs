@@ -114,6 +114,7 @@ impl AwsError {
             | "InvalidClientTokenId"
             | "ExpiredToken"
             | "ExpiredTokenException"
+            | "RequestExpired"
             | "SignatureDoesNotMatch"
             | "UnrecognizedClientException" => ErrorClass::Denied,
             _ => ErrorClass::Other,

@@ -93,8 +93,8 @@ fn put_listeners(state: &mut Value, observed: &Observed) {
 fn group<'a>(state: &Value, observed: &'a Observed) -> Option<(&'a NodeId, &'a TargetGroup)> {
     let weight = |id: &NodeId| {
         let weights = observed.listeners().filter_map(|(_, listener)| match &listener.action {
-            Action::Forward(weights) => weights.get(&Ref::Of(id.clone())).copied(),
-            _ => None,
+            Action::Forward(weights) | Action::Other(_, weights) => weights.get(&Ref::Of(id.clone())).copied(),
+            Action::RedirectToHttps(_) => None,
         });
         weights.max().unwrap_or(-1)
     };
@@ -131,8 +131,8 @@ fn put_cache(state: &mut Value, observed: &Observed) {
         .or_else(|| observed.all_caches().next());
     // One that is left of a replacement shows in its place, so that the next plan has something to do.
     let left = observed.all_caches().find(|(id, _)| found.is_some_and(|(found, _)| found != *id));
-    // One that somebody deletes is as good as gone.
-    let stays = |id: &&NodeId| observed.caches.get(*id).is_none_or(|facts| !facts.deleting);
+    // One that somebody deletes, or that could not be set up, is as good as gone.
+    let stays = |id: &&NodeId| observed.caches.get(*id).is_none_or(|facts| !facts.deleting && !facts.failed);
     let shown = left.or(found).map(|(id, _)| id).filter(stays);
     state.put("cache_arn", shown.and_then(|id| observed.id(id)));
     let endpoint = shown.and_then(|id| observed.caches.get(id)).and_then(|facts| facts.endpoint.as_ref());

@@ -140,7 +140,7 @@ pub(super) async fn delete<C: Composite>(
     let found = asking.ask(find_known::<C>(aws.as_ref(), prior, &private, &owner, find::Purpose::Change, None)).await?;
     refuse_taken(&Desired::default(), &found, name)?;
     if found.observed.is_protected() {
-        return Err(refuse_protected(name, "deleted"));
+        return Err(refuse_protected::<C>(name, "deleted"));
     }
     let warnings = diagnose::warn_of_foreign(&found.observed.foreign);
     let change = Change { aws, owner, tags: tags_of(prior.get("tags_all")), purpose: Purpose::Change, limits };

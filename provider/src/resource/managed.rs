@@ -43,6 +43,9 @@ enum For {
     Telling,
 }
 
+/// The argument that protects a load balancer against deletion, where a resource has it.
+const PROTECTION: &str = "enable_deletion_protection";
+
 /// How long a read waits at most for others that are about to come: what they ask together takes fewer calls.
 const COMPANY: Duration = Duration::from_millis(20);
 
@@ -108,13 +111,14 @@ impl<C: Composite> Managed<C> {
     /// What keeps a stack from its end, else what of others goes with it.
     async fn end(&self, settings: &Settings, prior: Option<&Value>, private: &[u8], verb: &str) -> Diagnostics {
         let Some(prior) = prior else { return Diagnostics::new() };
-        if is_protected(prior) {
-            return refuse_protected(name_of(prior), verb);
+        let private = Private::decode(private);
+        if private.protected || prior.get(PROTECTION).as_bool() == Some(true) {
+            return refuse_protected::<C>(name_of(prior), verb);
         }
         let asked = settings.aws.as_ref().filter(|_| settings.preflight != Mode::Off);
         let Some(aws) = asked else { return Diagnostics::new() };
         // Without an answer the apply says it.
-        let foreign = find::find_foreign::<C>(aws.as_ref(), prior, &Private::decode(private)).await;
+        let foreign = find::find_foreign::<C>(aws.as_ref(), prior, &private).await;
         diagnose::warn_of_foreign(&foreign.unwrap_or_default())
     }
 
@@ -225,7 +229,7 @@ impl<C: Composite> Resource for Managed<C> {
         // Core plans a replacement a second time, as a create: that is when the checks speak, and when it tells that the
         // user asks for one.
         let mut diagnostics = if prior.is_none() && kept.protected {
-            refuse_protected(name_of(&planned), "replaced")
+            refuse_protected::<C>(name_of(&planned), "replaced")
         } else if requires_replace.is_empty() {
             checked.diagnostics
         } else {
@@ -288,21 +292,19 @@ fn name_of(state: &Value) -> &str {
     state.get("name").as_str().unwrap_or_default()
 }
 
-/// Whether a state says that the load balancer is protected against deletion.
-fn is_protected(state: &Value) -> bool {
-    state.get("enable_deletion_protection").as_bool() == Some(true)
-}
-
-/// Deletion protection is the user's word: nothing is touched before it is taken back.
-pub(super) fn refuse_protected(name: &str, verb: &str) -> Diagnostics {
+/// Deletion protection is somebody's word: nothing is touched before it is taken back.
+pub(super) fn refuse_protected<C: Composite>(name: &str, verb: &str) -> Diagnostics {
+    let (path, remedy) = if C::schema().attribute(PROTECTION).is_some() {
+        (Path::of(PROTECTION), format!("Set {PROTECTION} to false, apply that, and then try again."))
+    } else {
+        let remedy = "Somebody has set it in AWS. An apply that neither destroys nor replaces anything takes it off: it shows in load_balancer_attributes. Do that, and then try again.";
+        (Path::root(), remedy.to_owned())
+    };
     let mut diagnostics = Diagnostics::new();
     diagnostics.error_at(
-        Path::of("enable_deletion_protection"),
+        path,
         "The load balancer is protected against deletion",
-        format!(
-            "The load balancer {name} would be {verb}, but has deletion protection. Set enable_deletion_protection \
-             to false, apply that, and then try again."
-        ),
+        format!("The load balancer {name} would be {verb}, but has deletion protection. {remedy}"),
     );
     diagnostics
 }

@@ -124,7 +124,7 @@ fn action_value(action: &Action) -> Value {
             Value::from(each.join(", "))
         }
         Action::RedirectToHttps(port) => Value::from(format!("redirect:{port}")),
-        Action::Other(kind) => Value::from(kind),
+        Action::Other(kind, _) => Value::from(kind),
     }
 }
 

@@ -42,18 +42,24 @@ pub(crate) fn parameter_group(version: &str) -> String {
     }
 }
 
+/// The status of a cache that ElastiCache could not set up.
+pub(crate) const CREATE_FAILED: &str = "create-failed";
+
 /// What AWS alone says of a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CacheFacts {
     pub(crate) available: bool,
     pub(crate) deleting: bool,
+    /// Whether ElastiCache could not set it up.
+    pub(crate) failed: bool,
     pub(crate) endpoint: Option<(String, u16)>,
 }
 
 impl From<&ReplicationGroupInfo> for CacheFacts {
     fn from(info: &ReplicationGroupInfo) -> Self {
         let is = |status: &str| info.status == status;
-        Self { available: is("available"), deleting: is("deleting"), endpoint: info.endpoint.clone() }
+        let (available, deleting, failed) = (is("available"), is("deleting"), is(CREATE_FAILED));
+        Self { available, deleting, failed, endpoint: info.endpoint.clone() }
     }
 }
 

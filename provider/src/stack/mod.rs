@@ -231,8 +231,8 @@ pub(crate) enum Action {
     Forward(BTreeMap<Ref, i64>),
     /// Redirects with a 301 to `https` on this port.
     RedirectToHttps(u16),
-    /// What no stack asks for, in words.
-    Other(String),
+    /// What no stack asks for, in words, with the groups that it forwards to by weight all the same.
+    Other(String, BTreeMap<Ref, i64>),
 }
 
 impl Action {
@@ -244,8 +244,8 @@ impl Action {
     /// The groups it refers to, those with weight 0 included.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &Ref> {
         match self {
-            Self::Forward(weights) => Some(weights.keys()),
-            _ => None,
+            Self::Forward(weights) | Self::Other(_, weights) => Some(weights.keys()),
+            Self::RedirectToHttps(_) => None,
         }
         .into_iter()
         .flatten()
@@ -440,7 +440,11 @@ impl Desired {
 impl Observed {
     /// Whether nothing of the stack is there. A record that points elsewhere is not the stack's.
     pub(crate) fn is_gone(&self) -> bool {
-        self.nodes.keys().all(|id| matches!(id, NodeId::Record(_)))
+        let to_load_balancer = Ref::Of(NodeId::LoadBalancer);
+        self.nodes.values().all(|existing| match &existing.node {
+            Node::Record(record) => record.target != to_load_balancer,
+            _ => false,
+        })
     }
 
     /// The security groups of somebody else's in which the stack has rules.

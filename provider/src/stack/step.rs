@@ -301,7 +301,7 @@ impl fmt::Display for Action {
                 Ok(())
             }
             Self::RedirectToHttps(port) => write!(f, "redirect to https on {port}"),
-            Self::Other(kind) => f.write_str(kind),
+            Self::Other(kind, _) => f.write_str(kind),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
     full, http, https, hurry, inhabited, outage, picture, settle,
 };
 use crate::alb::Alb;
-use crate::aws::fake::{Call, FakeAws, Rule, Verdict, cert_arn};
+use crate::aws::fake::{Call, FakeAws, Fault, Rule, Verdict, cert_arn};
 use crate::aws::{Direction, Peer, RuleSettings, SubnetInfo, Tags};
 use crate::settings::{Settings, Shared};
 
@@ -178,6 +178,25 @@ async fn subnets_of_another_vpc_are_refused_before_anything_is_touched() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn ipv6_is_given_up_before_the_subnets_that_have_it() {
+    let mut core = built(&change(http(), &json!({"ip_address_type": "dualstack"}))).await;
+    {
+        let mut state = core.aws.state();
+        for (id, like) in [("subnet-x", "subnet-a"), ("subnet-y", "subnet-b")] {
+            let there = state.subnets[like].clone();
+            state.subnets.insert(id.to_owned(), SubnetInfo { id: id.to_owned(), has_ipv6: false, ..there });
+        }
+    }
+    core.aws.watch(outage);
+    let elsewhere = change(http(), &json!({"subnet_ids": ["subnet-x", "subnet-y"], "ip_address_type": "ipv4"}));
+    core.apply(Some(&configuration(&elsewhere))).await.succeeded();
+    assert_eq!(core.changes(&configuration(&elsewhere)).await, Vec::<String>::new());
+    let back = change(http(), &json!({"ip_address_type": "dualstack"}));
+    core.apply(Some(&configuration(&back))).await.succeeded();
+    assert_eq!(core.aws.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn protection_keeps_a_destroy_from_touching_anything() {
     let mut configured = built(&change(full(), &json!({"enable_deletion_protection": true}))).await;
     let mut by_hand = built(&full()).await;
@@ -288,6 +307,48 @@ async fn after_a_rotation_nothing_uses_the_old_certificate() {
             || listener.additional_certificates.contains(&cert_arn(1))
     });
     assert!(!uses_old);
+}
+
+/// The place of the first removal of a certificate in a change of a stack to this configuration.
+async fn removal(base: &Core, config: &Value) -> usize {
+    let mut counted = base.fork();
+    fastrand::seed(1);
+    counted.apply(Some(config)).await.succeeded();
+    let operations: Vec<String> = counted.aws.calls().iter().map(|call| call.operation.to_owned()).collect();
+    first(&operations, "elasticloadbalancing:RemoveListenerCertificates")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_aws_does_not_take_off_the_list_because_it_is_off_or_the_default_one_is_no_error() {
+    let base = built(&https()).await;
+    let rotated = |number| configuration(&change(https(), &json!({"certificate_arn": cert_arn(number)})));
+    let index = removal(&base, &rotated(3)).await;
+    for fault in [
+        Fault::Repeated("OperationNotPermitted"),
+        Fault::Repeated("CertificateNotFound"),
+        Fault::Error("OperationNotPermitted"),
+    ] {
+        let mut core = base.fork();
+        core.aws.fail_at(index, fault);
+        fastrand::seed(1);
+        core.apply(Some(&rotated(3))).await.succeeded();
+        assert_eq!(core.changes(&rotated(3)).await, Vec::<String>::new(), "{fault:?}");
+        core.apply(Some(&rotated(2))).await.succeeded();
+        let all_off = core.aws.state().listeners.values().all(|listener| listener.additional_certificates.is_empty());
+        assert!(all_off, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_stays_on_the_list_against_the_plan_is_an_error() {
+    let base = built(&full()).await;
+    let fewer = configuration(&change(full(), &json!({"additional_certificate_arns": null})));
+    let index = removal(&base, &fewer).await;
+    let mut core = base.fork();
+    core.aws.fail_at(index, Fault::Error("OperationNotPermitted"));
+    fastrand::seed(1);
+    let applied = core.apply(Some(&fewer)).await;
+    assert!(has(&applied.errors(), &["OperationNotPermitted"]), "{:?}", applied.errors());
 }
 
 #[tokio::test(start_paused = true)]

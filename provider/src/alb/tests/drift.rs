@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
+use super::changes::{has, other_port, service};
+use super::core::Core;
 use super::fault_loop::Tested;
-use super::{STACK, built, change, configuration, full, picture, settle};
+use super::{STACK, built, change, changes_of_service, configuration, difference, full, http, outage, picture, settle};
 use crate::aws::fake::{Listener, LoadBalancer, SecurityGroup, State, Target, TargetGroup, Verdict, cert_arn};
-use crate::aws::{ActionInfo, Direction, Peer, RecordInfo, RuleSettings, Tags};
+use crate::aws::{ActionInfo, Aws, Direction, Peer, RecordInfo, RuleSettings, Tags};
 use crate::resource::testing::drift::{Mutation, each_shows_and_is_repaired, mutation};
 
 fn ours(tags: &Tags) -> bool {
@@ -100,6 +102,17 @@ fn plain(listener: &mut Listener) {
     listener.additional_certificates.clear();
 }
 
+/// Has a forward send each client to the same group each time, which no stack asks for.
+fn keep_clients(listener: &mut Listener) {
+    if let ActionInfo::Forward(groups) = &listener.settings.action {
+        listener.settings.action = ActionInfo::Other("forward".to_owned(), groups.clone());
+    }
+}
+
+fn keep_all_clients(state: &mut State) {
+    state.listeners.values_mut().filter(|found| ours(&found.tags)).for_each(keep_clients);
+}
+
 fn of_load_balancer() -> Vec<Mutation> {
     vec![
         mutation("a shorter idle timeout", "idle_timeout", |state| set(state, "idle_timeout.timeout_seconds", "60")),
@@ -171,7 +184,9 @@ fn of_listeners() -> Vec<Mutation> {
             remake_listener(state, 12443, plain);
         }),
         mutation("the redirect made anew by hand, as an answer", "redirect_http", |state| {
-            remake_listener(state, 80, |made| made.settings.action = ActionInfo::Other("fixed-response".to_owned()));
+            remake_listener(state, 80, |made| {
+                made.settings.action = ActionInfo::Other("fixed-response".to_owned(), Vec::new());
+            });
         }),
         mutation("another certificate on one", "topology.listeners", |state| {
             listener(state, 443).settings.certificate_arn = Some(cert_arn(3));
@@ -213,8 +228,9 @@ fn of_listeners() -> Vec<Mutation> {
             listener(state, 443).settings.action = ActionInfo::Redirect { protocol, port, status };
         }),
         mutation("the API answers by itself", "topology.listeners", |state| {
-            listener(state, 443).settings.action = ActionInfo::Other("fixed-response".to_owned());
+            listener(state, 443).settings.action = ActionInfo::Other("fixed-response".to_owned(), Vec::new());
         }),
+        mutation("the API keeps its clients", "topology.listeners", |state| keep_clients(listener(state, 443))),
         mutation("a redirect elsewhere", "topology.listeners", |state| {
             let (protocol, port, status) = ("HTTPS".to_owned(), "8443".to_owned(), "HTTP_301".to_owned());
             listener(state, 80).settings.action = ActionInfo::Redirect { protocol, port, status };
@@ -369,6 +385,34 @@ async fn every_change_behind_the_providers_back_shows_and_is_repaired() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_cuts_nobody_off_where_somebody_has_listeners_keep_their_clients() {
+    for operation in changes_of_service() {
+        let mut core = built(operation.before.as_ref().unwrap()).await;
+        keep_all_clients(&mut core.aws.state());
+        core.aws.watch(outage);
+        let after = operation.after.as_ref().unwrap();
+        core.apply(Some(&configuration(after))).await.succeeded();
+        assert_eq!(core.aws.violations(), Vec::<String>::new(), "{}", operation.name);
+        settle().await;
+        assert_eq!(difference(&picture(&built(after).await), &picture(&core)), "", "{}", operation.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unhealthy_replacement_behind_a_listener_that_keeps_its_clients_is_put_back() {
+    let mut core = built(&http()).await;
+    let before = service(&core);
+    keep_all_clients(&mut core.aws.state());
+    core.aws.watch(outage);
+    core.aws.set_verdict("i-1", Some(8080), Verdict::Unhealthy("Target.ResponseCodeMismatch"));
+    let applied = core.apply(Some(&configuration(&other_port()))).await;
+    assert!(has(&applied.errors(), &["8080", "Target.ResponseCodeMismatch"]), "{:?}", applied.errors());
+    settle().await;
+    assert_eq!(service(&core), before);
+    assert_eq!(core.aws.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn health_is_never_a_change() {
     let mut core = built(&full()).await;
     let config = configuration(&full());
@@ -415,6 +459,51 @@ async fn what_others_put_on_the_load_balancer_is_no_drift_and_stays() {
     let applied = core.apply(Some(&configuration(&change(full(), &there)))).await;
     assert!(applied.errors().iter().any(|error| error.contains(&foreign)), "{:?}", applied.errors());
     assert!(core.aws.state().listeners[&foreign].tags.is_empty());
+}
+
+/// A stack of which somebody has deleted everything but the alias record.
+async fn only_the_record_is_left(config: &Json) -> Core {
+    let core = built(config).await;
+    let (balancer, groups, security_group) = {
+        let mut state = core.aws.state();
+        let arn = balancer(&mut state).info.arn.clone();
+        let groups = ["api", "broadcaster"].map(|role| arn_of(&mut state, role));
+        let security_group = state.security_groups.iter().find(|(_, found)| ours(&found.tags)).unwrap().0.clone();
+        (arn, groups, security_group)
+    };
+    core.aws.delete_load_balancer(&balancer).await.unwrap();
+    for group in groups {
+        core.aws.delete_target_group(&group).await.unwrap();
+    }
+    settle().await;
+    core.aws.delete_security_group(&security_group).await.unwrap();
+    core
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_all_that_is_left_of_a_stack_is_not_forgotten() {
+    let config = change(http(), &json!({"dns_record": {"zone_id": "Z1"}}));
+    let mut core = only_the_record_is_left(&config).await;
+    let mut unwanted = core.fork();
+    unwanted.apply(None).await.succeeded();
+    assert!(unwanted.aws.state().records.is_empty());
+    core.apply(Some(&configuration(&config))).await.succeeded();
+    settle().await;
+    assert_eq!(difference(&picture(&built(&config).await), &picture(&core)), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_whose_last_record_leads_elsewhere_is_gone() {
+    let config = change(http(), &json!({"dns_record": {"zone_id": "Z1"}}));
+    let mut core = only_the_record_is_left(&config).await;
+    for record in core.aws.state().records.values_mut() {
+        if let RecordInfo::Alias(alias) = record {
+            alias.target = "elsewhere.example.com".to_owned();
+        }
+    }
+    core.apply(None).await.succeeded();
+    assert!(core.state().is_null());
+    assert_eq!(core.aws.state().records.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep};
 use super::changes::{has, other_port};
 use super::core::Core;
 use super::{STACK, built, change, configuration, difference, full, http, inhabited, outage, picture, settle};
-use crate::aws::LoadBalancerState;
 use crate::aws::fake::{Call, FakeAws, Fault, Verdict};
+use crate::aws::{Aws, LoadBalancerState};
 
 /// Asks to stop after so long, and says how long the answer took from then on.
 async fn stopped_after(core: &mut Core, config: &Json, after: Duration) -> (super::core::Applied, Duration) {
@@ -158,6 +158,22 @@ async fn a_load_balancer_that_aws_cannot_set_up_ends_the_create_at_once() {
     let applied = core.apply(Some(&configuration(&http()))).await;
     assert!(has(&applied.errors(), &["no capacity in us-east-1a"]), "{:?}", applied.errors());
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_balancer_that_aws_cannot_set_up_in_an_update_is_replaced_as_the_error_says() {
+    let mut core = built(&http()).await;
+    let arn = core.state().get("arn").as_str().unwrap().to_owned();
+    core.aws.delete_load_balancer(&arn).await.unwrap();
+    core.aws.state().provisioned = (LoadBalancerState::Failed, Some("no capacity in us-east-1a".to_owned()));
+    let config = configuration(&http());
+    let applied = core.apply(Some(&config)).await;
+    assert!(has(&applied.errors(), &["no capacity in us-east-1a", "-replace"]), "{:?}", applied.errors());
+    assert!(!core.is_tainted());
+    core.aws.state().provisioned = (LoadBalancerState::Active, None);
+    core.replace(&config).await.succeeded();
+    settle().await;
+    assert_eq!(difference(&picture(&built(&http()).await), &picture(&core)), "");
 }
 
 #[tokio::test(start_paused = true)]

@@ -193,6 +193,7 @@ async fn inhabited() -> FakeAws {
     {
         let mut state = aws.state();
         let hosts = state.security_groups["sg-hosts"].clone();
+        state.subnets.values_mut().for_each(|subnet| subnet.has_ipv6 = true);
         let others = SecurityGroup { name: "others".to_owned(), rules: BTreeMap::new(), ..hosts };
         state.security_groups.insert("sg-others".to_owned(), others);
     }
@@ -259,7 +260,8 @@ fn outage(state: &State) -> Option<String> {
     for listener in &listeners {
         let port = listener.settings.port;
         match &listener.settings.action {
-            ActionInfo::Forward(groups) => {
+            ActionInfo::Other(_, groups) if groups.is_empty() => {}
+            ActionInfo::Forward(groups) | ActionInfo::Other(_, groups) => {
                 let serving: Vec<&String> =
                     groups.iter().filter(|(_, weight)| *weight > 0).map(|(group, _)| group).collect();
                 if let Some(dead) = serving.iter().find(|group| !is_served(state, group)) {
@@ -277,7 +279,6 @@ fn outage(state: &State) -> Option<String> {
                     return Some(format!("the listener on {port} redirects to {target}, where nobody listens"));
                 }
             }
-            ActionInfo::Other(_) => {}
         }
     }
     let missing = ["api", "broadcaster"].into_iter().find(|role| !reachable.contains(role));

@@ -21,7 +21,7 @@ pub(crate) struct Cache {
     pub auth_token: Option<String>,
     /// Its tags.
     pub tags: Tags,
-    /// `creating`, `available`, `modifying` or `deleting`.
+    /// `creating`, `create-failed`, `available`, `modifying` or `deleting`.
     pub status: &'static str,
     /// Until when it is on its way to another status.
     pub until: Duration,
@@ -46,12 +46,16 @@ fn busy(id: &str, status: &str) -> Refusal {
 }
 
 impl State {
-    /// Caches become available, and deleted ones go.
+    /// Caches become available, unless they cannot be set up, and deleted ones go.
     pub(super) fn advance_caches(&mut self) {
         let now = self.clock;
         self.caches.retain(|_, cache| cache.status != "deleting" || cache.until > now);
         for cache in self.caches.values_mut().filter(|cache| cache.until <= now) {
-            cache.status = "available";
+            cache.status = match cache.status {
+                "creating" if self.caches_fail => "create-failed",
+                "create-failed" => "create-failed",
+                _ => "available",
+            };
         }
     }
 
@@ -110,7 +114,8 @@ impl State {
                 settings: cache.new.settings.clone(),
                 transit_encryption: cache.transit_encryption,
                 at_rest_encryption: cache.new.at_rest_encryption,
-                endpoint: (cache.status != "creating").then(|| (format!("master.{id}.cache.amazonaws.com"), 6379)),
+                endpoint: (!matches!(cache.status, "creating" | "create-failed"))
+                    .then(|| (format!("master.{id}.cache.amazonaws.com"), 6379)),
                 subnet_group: Some(cache.new.subnet_group.clone()),
                 security_groups: cache.new.security_groups.clone(),
             })
@@ -218,8 +223,12 @@ impl State {
 
     pub(super) fn delete_replication_group(&mut self, id: &str) -> Answer<()> {
         let until = self.clock + self.cache_changing;
-        let cache = self.changed_cache(id)?;
-        (cache.status, cache.until) = ("deleting", until);
+        if self.caches.get(id).is_none_or(|cache| cache.status != "create-failed") {
+            self.changed_cache(id)?;
+        }
+        if let Some(cache) = self.caches.get_mut(id) {
+            (cache.status, cache.until) = ("deleting", until);
+        }
         Ok(())
     }
 

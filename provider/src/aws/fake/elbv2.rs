@@ -104,6 +104,7 @@ impl State {
     pub(super) fn create_load_balancer(&mut self, new: &NewLoadBalancer) -> Answer<LoadBalancerInfo> {
         check_name(&new.name)?;
         let vpc_id = self.check_subnets(&new.subnet_ids)?;
+        self.check_address_type(&new.ip_address_type, &new.subnet_ids)?;
         self.check_security_groups(&new.security_groups, &vpc_id)?;
         if let Some(existing) = self.load_balancer(&LoadBalancerKey::Name(new.name.clone())) {
             let same = existing.scheme == new.scheme
@@ -167,6 +168,15 @@ impl State {
         }
     }
 
+    /// One with IPv6 addresses has them in all of its subnets.
+    fn check_address_type(&self, ip_address_type: &str, subnet_ids: &BTreeSet<String>) -> Answer<()> {
+        let lacks_ipv6 = |id: &&String| self.subnets.get(*id).is_some_and(|subnet| !subnet.has_ipv6);
+        match subnet_ids.iter().find(lacks_ipv6).filter(|_| ip_address_type != "ipv4") {
+            Some(id) => refuse("InvalidConfigurationRequest", format!("{id} has no IPv6 block")),
+            None => Ok(()),
+        }
+    }
+
     fn check_security_groups(&self, ids: &BTreeSet<String>, vpc_id: &str) -> Answer<()> {
         for id in ids {
             match self.security_groups.get(id) {
@@ -212,10 +222,11 @@ impl State {
     }
 
     pub(super) fn set_subnets(&mut self, arn: &str, ids: &BTreeSet<String>) -> Answer<()> {
-        let vpc_id = self.changed_load_balancer(arn)?.info.vpc_id.clone();
+        let LoadBalancerInfo { vpc_id, ip_address_type, .. } = self.changed_load_balancer(arn)?.info.clone();
         if self.check_subnets(ids)? != vpc_id {
             return refuse("InvalidSubnet", format!("the load balancer is in {vpc_id}"));
         }
+        self.check_address_type(&ip_address_type, ids)?;
         let info = &mut self.changed_load_balancer(arn)?.info;
         info.subnet_ids = ids.clone();
         let info = info.clone();
@@ -234,6 +245,8 @@ impl State {
     }
 
     pub(super) fn set_ip_address_type(&mut self, arn: &str, ip_address_type: &str) -> Answer<()> {
+        let subnet_ids = self.changed_load_balancer(arn)?.info.subnet_ids.clone();
+        self.check_address_type(ip_address_type, &subnet_ids)?;
         self.changed_load_balancer(arn)?.info.ip_address_type = ip_address_type.to_owned();
         Ok(())
     }
@@ -266,8 +279,10 @@ impl State {
     /// The load balancers whose listeners or rules refer to a target group, with whatever weight.
     pub(super) fn load_balancers_of(&self, target_group_arn: &str) -> BTreeSet<String> {
         let by_default = self.listeners.values().filter(|listener| match &listener.settings.action {
-            ActionInfo::Forward(groups) => groups.iter().any(|(arn, _)| arn == target_group_arn),
-            ActionInfo::Redirect { .. } | ActionInfo::Other(_) => false,
+            ActionInfo::Forward(groups) | ActionInfo::Other(_, groups) => {
+                groups.iter().any(|(arn, _)| arn == target_group_arn)
+            }
+            ActionInfo::Redirect { .. } => false,
         });
         let by_rule =
             self.rules.values().filter(|rule| rule.target_group_arns.iter().any(|arn| arn == target_group_arn));

@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     LostResponse,
     /// AWS does it, but no attempt of the SDK gets the answer.
     Unanswered,
+    /// AWS does it, but the answer is lost, and it refuses the SDK's next attempt with this code.
+    Repeated(&'static str),
     /// The provider panics over the answer to what AWS has done.
     Panic,
     /// The process dies at it. Neither this call nor any later one completes, and no later one has an effect.
@@ -161,7 +163,13 @@ impl FakeAws {
                 }
             }
             Some(Fault::Crash { after_effect: false }) => self.crash(),
-            Some(Fault::LostResponse | Fault::Unanswered | Fault::Panic | Fault::Crash { after_effect: true })
+            Some(
+                Fault::LostResponse
+                | Fault::Unanswered
+                | Fault::Repeated(_)
+                | Fault::Panic
+                | Fault::Crash { after_effect: true },
+            )
             | None => {}
         }
         if self.is_gone(flight.process) {
@@ -181,6 +189,9 @@ impl FakeAws {
         }
         if matches!(flight.fault, Some(Fault::LostResponse | Fault::Unanswered)) {
             return Err(error(AwsError::NO_ANSWER, "connection closed before the response"));
+        }
+        if let Some(Fault::Repeated(code)) = flight.fault {
+            return Err(error(code, "an earlier attempt has done it"));
         }
         assert!(flight.fault != Some(Fault::Panic), "planned by the test");
         answer.map_err(|refusal| error(refusal.code, &refusal.message))

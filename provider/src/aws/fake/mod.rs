@@ -173,6 +173,8 @@ pub(crate) struct State {
     pub booting: Duration,
     /// How long a cache is `creating` or `modifying`, and how long `deleting`.
     pub cache_changing: Duration,
+    /// Whether new caches cannot be set up.
+    pub caches_fail: bool,
     /// How long other changes do not find a new object; deletes and lookups always do.
     pub consistency: Duration,
     /// What the health checks of an instance find, on one port or on all, or of all instances with an image; healthy
@@ -348,6 +350,7 @@ impl State {
             interface_release: Duration::from_secs(90),
             booting: Duration::from_secs(20),
             cache_changing: Duration::from_secs(300),
+            caches_fail: false,
             consistency: Duration::ZERO,
             verdicts: BTreeMap::new(),
             load_balancers: BTreeMap::new(),

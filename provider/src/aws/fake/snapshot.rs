@@ -100,6 +100,9 @@ impl State {
     fn listener_lines(&self, names: &Names) -> Vec<String> {
         let listeners = self.listeners.iter().map(|(arn, listener)| {
             let settings = &listener.settings;
+            // The default certificate is served, whether it is on the list as well or not.
+            let mut additional = listener.additional_certificates.clone();
+            additional.retain(|arn| settings.certificate_arn.as_ref() != Some(arn));
             let action = match &settings.action {
                 ActionInfo::Forward(groups) => {
                     let groups: BTreeSet<_> = groups.iter().map(|(arn, weight)| (names.of(arn), weight)).collect();
@@ -115,7 +118,7 @@ impl State {
                 settings.protocol,
                 settings.ssl_policy,
                 settings.certificate_arn,
-                listener.additional_certificates,
+                additional,
                 listener.tags,
             )
         });

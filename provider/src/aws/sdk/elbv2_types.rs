@@ -127,7 +127,7 @@ fn action_info(actions: &[Action]) -> ActionInfo {
         }
     }
     let types: Vec<&str> = actions.iter().filter_map(|action| action.r#type()).map(ActionTypeEnum::as_str).collect();
-    ActionInfo::Other(types.join("+"))
+    ActionInfo::Other(types.join("+"), actions.iter().flat_map(forward_groups).collect())
 }
 
 /// Whether it sends a client to the same target group each time.
@@ -170,7 +170,7 @@ pub(super) fn action(info: &ActionInfo) -> Action {
                 .build();
             Action::builder().r#type(ActionTypeEnum::Redirect).redirect_config(config).build()
         }
-        ActionInfo::Other(kind) => Action::builder().r#type(ActionTypeEnum::from(kind.as_str())).build(),
+        ActionInfo::Other(kind, _) => Action::builder().r#type(ActionTypeEnum::from(kind.as_str())).build(),
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(action_info(&[action(&plain)]), plain);
         let config = RedirectActionConfig::builder().protocol("HTTPS").port("443").path("/elsewhere");
         let elsewhere = Action::builder().r#type(ActionTypeEnum::Redirect).redirect_config(config.build()).build();
-        assert_eq!(action_info(&[elsewhere]), ActionInfo::Other("redirect".to_owned()));
+        assert_eq!(action_info(&[elsewhere]), ActionInfo::Other("redirect".to_owned(), Vec::new()));
     }
 
     #[test]
@@ -235,14 +235,15 @@ mod tests {
         let sticky = TargetGroupStickinessConfig::builder().enabled(true).duration_seconds(60).build();
         let config = ForwardActionConfig::builder().target_group_stickiness_config(sticky).build();
         let action = forward().target_group_arn("a").forward_config(config).build();
-        assert_eq!(action_info(&[action]), ActionInfo::Other("forward".to_owned()));
+        assert_eq!(action_info(&[action]), ActionInfo::Other("forward".to_owned(), vec![("a".to_owned(), 1)]));
     }
 
     #[test]
     fn an_action_behind_a_login_is_not_taken_for_a_plain_forward() {
         let login = Action::builder().r#type(ActionTypeEnum::AuthenticateOidc).build();
         let actions = [login, forward().target_group_arn("a").build()];
-        assert_eq!(action_info(&actions), ActionInfo::Other("authenticate-oidc+forward".to_owned()));
+        let groups = vec![("a".to_owned(), 1)];
+        assert_eq!(action_info(&actions), ActionInfo::Other("authenticate-oidc+forward".to_owned(), groups));
     }
 
     #[test]

@@ -46,6 +46,43 @@ async fn a_created_cluster_plans_empty_and_goes_without_a_trace() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cluster_that_somebody_protects_is_destroyed_and_replaced_as_the_refusal_says() {
+    let mut core = built(&small()).await;
+    let config = configuration(&small());
+    for balancer in core.aws.state().load_balancers.values_mut().filter(|found| found.info.name == STACK) {
+        balancer.attributes.insert("deletion_protection.enabled".to_owned(), "true".to_owned());
+    }
+    let from = core.aws.calls().len();
+    // Both in the words of the plan.
+    for (applied, would_be) in [(core.apply(None).await, "destroyed"), (core.replace(&config).await, "replaced")] {
+        let errors = applied.errors().join("\n");
+        assert!(errors.contains(&format!("would be {would_be}")), "{errors}");
+        assert!(errors.contains("load_balancer_attributes"), "{errors}");
+        assert!(!errors.contains("enable_deletion_protection"), "{errors}");
+    }
+    assert_eq!(changing_calls(&core.aws, from), Vec::<String>::new());
+    core.apply(Some(&config)).await.succeeded();
+    core.apply(None).await.succeeded();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_cache_that_aws_could_not_set_up_is_made_anew_by_the_next_apply() {
+    let mut core = built(&small()).await;
+    core.aws.watch(outage);
+    core.aws.state().caches_fail = true;
+    let config = configuration(&change(small(), &json!({"cache": {"at_rest_encryption": false}})));
+    let errors = core.apply(Some(&config)).await.errors().join("\n");
+    assert!(errors.contains("create-failed") && errors.contains("Apply again to replace it."), "{errors}");
+    assert!(!core.is_tainted());
+    core.aws.state().caches_fail = false;
+    core.apply(Some(&config)).await.succeeded();
+    settle().await;
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+    assert_eq!(core.aws.violations(), Vec::<String>::new());
+    assert!(core.aws.state().caches.values().all(|cache| cache.status == "available"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn redis_is_available_before_a_node_boots() {
     let core = built(&small()).await;
     let calls = core.aws.calls();

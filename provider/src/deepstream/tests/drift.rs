@@ -263,7 +263,11 @@ fn of_listeners() -> Vec<Mutation> {
             listener(state, 80).settings.action = ActionInfo::Redirect { protocol, port, status };
         }),
         mutation("a listener that answers by itself", "topology.listeners", |state| {
-            listener(state, 443).settings.action = ActionInfo::Other("fixed-response".to_owned());
+            listener(state, 443).settings.action = ActionInfo::Other("fixed-response".to_owned(), Vec::new());
+        }),
+        mutation("a listener that keeps its clients", "topology.listeners", |state| {
+            let arn = group(state).info.arn.clone();
+            listener(state, 443).settings.action = ActionInfo::Other("forward".to_owned(), vec![(arn, 1)]);
         }),
         mutation("another tag of a listener", "tags.team", |state| put(&mut listener(state, 80).tags, "team", "two")),
     ]

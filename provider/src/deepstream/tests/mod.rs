@@ -139,7 +139,9 @@ fn outage(state: &State) -> Option<String> {
         return Some("nobody can connect".to_owned());
     }
     listeners.into_iter().find_map(|listener| {
-        let ActionInfo::Forward(groups) = &listener.settings.action else { return None };
+        let (ActionInfo::Forward(groups) | ActionInfo::Other(_, groups)) = &listener.settings.action else {
+            return None;
+        };
         let serving =
             groups.iter().filter(|(_, weight)| *weight > 0).filter_map(|(arn, _)| state.target_groups.get(arn));
         let healthy = serving

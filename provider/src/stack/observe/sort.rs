@@ -188,10 +188,7 @@ impl Sorter<'_> {
 
     /// The role of the listener that forwards to a group, for groups to adopt.
     fn role_by_listener(&self, group: &str) -> Option<&'static str> {
-        let forwards = |listener: &&ListenerInfo| match &listener.settings.action {
-            ActionInfo::Forward(weights) => weights.iter().any(|(arn, _)| arn == group),
-            _ => false,
-        };
+        let forwards = |listener: &&ListenerInfo| groups_of(&listener.settings.action).any(|arn| arn == group);
         self.answers.listeners.iter().find(forwards).and_then(|listener| self.sought.roles.of_listener(listener))
     }
 
@@ -218,18 +215,16 @@ impl Sorter<'_> {
             let settings = &listener.settings;
             let adopted = if self.sought.adopt { self.sought.roles.of_listener(listener) } else { None };
             let adopted = adopted.or_else(|| self.sought.ports.get(&settings.port).copied());
+            let additional = self.answers.additional_certificates.get(&listener.arn).into_iter().flatten();
+            // The default certificate may be on the list as well, where it changes nothing.
+            let additional = additional.filter(|arn| settings.certificate_arn.as_ref() != Some(*arn));
             let node = Node::Listener(Listener {
                 role: role.or(adopted).unwrap_or(""),
                 port: settings.port,
                 protocol: settings.protocol.clone(),
                 ssl_policy: settings.ssl_policy.clone(),
                 certificate_arn: settings.certificate_arn.clone(),
-                additional_certificate_arns: self
-                    .answers
-                    .additional_certificates
-                    .get(&listener.arn)
-                    .cloned()
-                    .unwrap_or_default(),
+                additional_certificate_arns: additional.cloned().collect(),
                 mutual_authentication: settings.mutual_authentication.clone(),
                 action: action(&settings.action),
             });
@@ -344,7 +339,7 @@ impl Sorter<'_> {
                     });
                 }
                 Node::Listener(listener) => {
-                    if let Action::Forward(weights) = &mut listener.action {
+                    if let Action::Forward(weights) | Action::Other(_, weights) = &mut listener.action {
                         *weights = weights.iter().map(|(group, weight)| (resolve(group), *weight)).collect();
                     }
                 }
@@ -366,25 +361,26 @@ fn registered(target: &TargetHealth) -> bool {
 
 fn groups_of(action: &ActionInfo) -> impl Iterator<Item = &String> {
     let weights = match action {
-        ActionInfo::Forward(weights) => weights.as_slice(),
-        _ => &[],
+        ActionInfo::Forward(weights) | ActionInfo::Other(_, weights) => weights.as_slice(),
+        ActionInfo::Redirect { .. } => &[],
     };
     weights.iter().map(|(arn, _)| arn)
 }
 
-/// An action in the engine's terms. A group that alone gets everything has weight 1, whatever AWS says.
+/// An action in the engine's terms.
 fn action(info: &ActionInfo) -> Action {
     match info {
-        ActionInfo::Forward(weights) => match weights.as_slice() {
-            [(arn, weight)] if *weight > 0 => Action::forward(Ref::Known(arn.clone())),
-            several => {
-                Action::Forward(several.iter().map(|(arn, weight)| (Ref::Known(arn.clone()), *weight)).collect())
-            }
-        },
+        ActionInfo::Forward(groups) => Action::Forward(by_weight(groups)),
         ActionInfo::Redirect { protocol, port, status } => match (protocol.as_str(), port.parse(), status.as_str()) {
             ("HTTPS", Ok(port), "HTTP_301") => Action::RedirectToHttps(port),
-            _ => Action::Other(format!("redirect to {protocol} {port} with {status}")),
+            _ => Action::Other(format!("redirect to {protocol} {port} with {status}"), BTreeMap::new()),
         },
-        ActionInfo::Other(kind) => Action::Other(kind.clone()),
+        ActionInfo::Other(kind, groups) => Action::Other(kind.clone(), by_weight(groups)),
     }
+}
+
+/// The weights of groups. One that alone gets everything has weight 1, whatever AWS says.
+fn by_weight(groups: &[(String, i64)]) -> BTreeMap<Ref, i64> {
+    let alone = matches!(groups, [(_, weight)] if *weight > 0);
+    groups.iter().map(|(arn, weight)| (Ref::Known(arn.clone()), if alone { 1 } else { *weight })).collect()
 }

@@ -31,13 +31,18 @@ impl<'a> Planner<'a> {
             }
         }
         for (id, wanted) in self.desired.all_caches() {
+            let facts = self.observed.caches.get(id);
             match self.observed.cache(id) {
                 None => {
                     self.push(id, Change::CreateCache(wanted.clone()), arbiter.clone(), "not there yet");
                     self.wait_for_cache(id);
                 }
-                Some(_) if self.observed.caches.get(id).is_some_and(|facts| facts.deleting) => {
-                    let gone = self.push(id, Change::WaitCacheDeleted, arbiter.clone(), "somebody deletes it");
+                Some(_) if facts.is_some_and(|facts| facts.deleting || facts.failed) => {
+                    let mut before = arbiter.clone();
+                    if facts.is_some_and(|facts| facts.failed) {
+                        before = after([self.push(id, Change::DeleteCache, before, "it could not be set up")]);
+                    }
+                    let gone = self.push(id, Change::WaitCacheDeleted, before, "it is being deleted");
                     self.push(id, Change::CreateCache(wanted.clone()), after([gone]), "not there any more");
                     self.wait_for_cache(id);
                 }

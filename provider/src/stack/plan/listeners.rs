@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Planner;
 use super::groups::weight;
 use crate::stack::step::{Change, Step, StepId, When};
-use crate::stack::{Action, Listener, NodeId, Ref};
+use crate::stack::{Action, Listener, NodeId, Observed, Ref};
 
 /// The groups that replace others in this plan.
 #[derive(Debug, Default)]
@@ -24,10 +24,37 @@ pub(super) struct WarmUp {
     pub(super) carried: BTreeMap<NodeId, BTreeSet<NodeId>>,
 }
 
+/// What was observed, with listeners that just forward in place of those that keep clients or make them log in before
+/// they forward to groups of the stack; `None` without such a listener.
+pub(super) fn with_plain_forwards(observed: &Observed) -> Option<Observed> {
+    let mut repaired: Option<Observed> = None;
+    for (id, listener) in observed.listeners() {
+        if let Action::Other(_, weights) = &listener.action
+            && weights.keys().any(|group| matches!(group, Ref::Of(_)))
+            && let Some(plain) = repaired.get_or_insert_with(|| observed.clone()).listener_mut(id)
+        {
+            plain.action = Action::Forward(weights.clone());
+        }
+    }
+    repaired
+}
+
 /// Listeners that serve groups to be replaced, with the groups that replace them.
 type Carriers<'a> = BTreeMap<&'a NodeId, BTreeSet<&'a NodeId>>;
 
 impl<'a> Planner<'a> {
+    /// Has listeners just forward that did so in a way of somebody else's: whatever else is to happen to them and to
+    /// their groups goes out from there, so that it can be done without dropping a request.
+    pub(super) fn repair_forwards(&mut self, found: &Observed) {
+        for (id, listener) in self.observed.listeners() {
+            if found.listener(id) != Some(listener) {
+                let change = Change::ModifyListener(listener.clone());
+                let step = self.push(id, change, BTreeSet::new(), "it forwards in a way that is not wanted");
+                self.creations.insert(id.clone(), step);
+            }
+        }
+    }
+
     /// Attaches the groups that replace others to the listeners of those, and waits until they are healthy.
     pub(super) fn warm_up(&mut self) {
         let carriers = self.carriers();
@@ -231,6 +258,8 @@ impl<'a> Planner<'a> {
         late.retain(|arn| !known.contains(arn) && !early.contains(arn));
         self.add_certificates(id, late, settled.clone());
         let mut surplus: BTreeSet<String> = known.union(&early).cloned().collect();
+        // Nobody knows whether the old default certificate is on the list.
+        surplus.extend(there.certificate_arn.clone().filter(|_| rotates.is_some()));
         surplus.retain(|arn| stays_tls && !wanted.additional_certificate_arns.contains(arn));
         if !surplus.is_empty() {
             settled.extend(before);

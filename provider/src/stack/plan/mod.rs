@@ -31,9 +31,10 @@ pub(crate) enum Purpose {
 
 /// The steps that make `observed` equal to `desired`. A desired graph without a load balancer is one to delete.
 pub(crate) fn plan(desired: &Desired, observed: &Observed, owner: &Owner, purpose: Purpose) -> Plan {
+    let repaired = listeners::with_plain_forwards(observed);
     let mut planner = Planner {
         desired,
-        observed,
+        observed: repaired.as_ref().unwrap_or(observed),
         owner,
         purpose,
         steps: Vec::new(),
@@ -42,6 +43,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed, owner: &Owner, purpos
         warm_up: listeners::WarmUp::default(),
     };
     if desired.nodes.contains_key(&NodeId::LoadBalancer) {
+        planner.repair_forwards(observed);
         planner.open_security_groups();
         planner.build_cache();
         planner.launch_missing();
@@ -72,7 +74,7 @@ struct Planner<'a> {
     owner: &'a Owner,
     purpose: Purpose,
     steps: Vec<Step>,
-    /// The step that brings a node into being.
+    /// The step that brings a node into being, or to what the rest of the plan goes out from.
     creations: BTreeMap<NodeId, StepId>,
     /// What must be done before a new target can answer the load balancer's probes.
     openings: BTreeSet<StepId>,
@@ -203,14 +205,16 @@ impl Planner<'_> {
             let change = Change::SetSecurityGroups(wanted.security_groups.clone());
             placed.insert(self.push(&id, change, self.openings.clone(), "other security groups"));
         }
+        // As long as it speaks IPv6, it takes no subnet that does not.
+        let mut before = BTreeSet::new();
+        if wanted.ip_address_type == "ipv4" && there.ip_address_type != wanted.ip_address_type {
+            let change = Change::SetIpAddressType(wanted.ip_address_type.clone());
+            before = after([self.push(&id, change, BTreeSet::new(), "another address type")]);
+            placed.extend(&before);
+        }
         let first = self.enabled_zones(wanted, there);
         if first != there.subnet_ids {
-            placed.insert(self.push(&id, Change::SetSubnets(first), BTreeSet::new(), "another place in the network"));
-        }
-        let to_ipv4 = wanted.ip_address_type == "ipv4";
-        if to_ipv4 && there.ip_address_type != wanted.ip_address_type {
-            let change = Change::SetIpAddressType(wanted.ip_address_type.clone());
-            placed.insert(self.push(&id, change, BTreeSet::new(), "another address type"));
+            placed.insert(self.push(&id, Change::SetSubnets(first), before, "another place in the network"));
         }
         self.openings.extend(placed);
     }
@@ -337,7 +341,8 @@ impl Planner<'_> {
         let (mut adding, mut removing) = (Batches::new(), Batches::new());
         for (id, node) in &self.desired.nodes {
             let Some(existing) = self.observed.nodes.get(id) else { continue };
-            if matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)) {
+            let made_anew = self.steps.iter().any(|step| step.node == *id && step.change.creates());
+            if matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)) || made_anew {
                 continue;
             }
             let service = Service::of(id);

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::create::may_exist;
 use super::{Run, StepError};
 use crate::aws::{AwsError, CacheSettings, ErrorClass, NewInstance, NewReplicationGroup};
-use crate::stack::cluster::{Cache, CacheFacts, CacheSubnetGroup, Instance, InstanceFacts};
+use crate::stack::cluster::{CREATE_FAILED, Cache, CacheFacts, CacheSubnetGroup, Instance, InstanceFacts};
 use crate::stack::effect::Output;
 use crate::stack::ownership::PROVISIONING;
 use crate::stack::{Node, NodeId};
@@ -87,8 +87,8 @@ impl Run<'_> {
         let id = self.cache_id()?;
         match self.aws().replication_group(id).await? {
             Some(info) if info.status == "available" => Ok(Output::Cache(CacheFacts::from(&info))),
-            Some(info) if info.status == "create-failed" => {
-                Err(StepError::Broken("ElastiCache reports create-failed.".to_owned()))
+            Some(info) if info.status == CREATE_FAILED => {
+                Err(StepError::Broken(format!("ElastiCache reports {CREATE_FAILED}.")))
             }
             Some(info) => Err(StepError::Waiting(format!("ElastiCache says that {id} is {}", info.status))),
             None if self.fresh.contains(&self.step.node) => {

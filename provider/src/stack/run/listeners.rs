@@ -1,24 +1,23 @@
 //! Listeners: what AWS is told of one, and the certificates that it serves.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{Run, StepError};
 use crate::aws::{ActionInfo, ListenerSettings, MUTUAL_AUTHENTICATION_OFF};
 use crate::stack::step::Change;
-use crate::stack::{Action, Listener, NodeId};
+use crate::stack::{Action, Listener, NodeId, Ref};
 
 impl Run<'_> {
     /// A listener's settings with its references resolved.
     pub(super) fn settings(&self, listener: &Listener) -> Result<ListenerSettings, StepError> {
         let action = match &listener.action {
-            Action::Forward(weights) => {
-                let resolved = weights.iter().map(|(group, weight)| Ok((self.resolve(group)?, *weight)));
-                ActionInfo::Forward(resolved.collect::<Result<_, StepError>>()?)
-            }
+            Action::Forward(weights) => ActionInfo::Forward(self.weighted(weights)?),
             Action::RedirectToHttps(port) => ActionInfo::Redirect {
                 protocol: "HTTPS".to_owned(),
                 port: port.to_string(),
                 status: "HTTP_301".to_owned(),
             },
-            Action::Other(kind) => ActionInfo::Other(kind.clone()),
+            Action::Other(kind, weights) => ActionInfo::Other(kind.clone(), self.weighted(weights)?),
         };
         // What is not to change is not sent: AWS would want all of it again.
         let ends = listener.protocol == "HTTPS"
@@ -32,6 +31,29 @@ impl Run<'_> {
             mutual_authentication: ends.then(|| MUTUAL_AUTHENTICATION_OFF.to_owned()),
             action,
         })
+    }
+
+    fn weighted(&self, weights: &BTreeMap<Ref, i64>) -> Result<Vec<(String, i64)>, StepError> {
+        weights.iter().map(|(group, weight)| Ok((self.resolve(group)?, *weight))).collect()
+    }
+
+    /// Takes certificates off the list, those that are on it. AWS refuses what is not, be it that the first try of a call
+    /// has done it; and whether it lets the default one go is left to it, because that is served on the list or not.
+    pub(super) async fn remove_certificates(&self, arns: &BTreeSet<String>) -> Result<(), StepError> {
+        let id = self.id()?;
+        let default = self.observed.listener(&self.step.node).and_then(|there| there.certificate_arn.as_ref());
+        let listed = self.aws().additional_certificates(id).await?;
+        for arn in arns.intersection(&listed) {
+            match self.aws().remove_listener_certificates(id, &[arn.clone()].into()).await {
+                Err(error) if matches!(error.code.as_str(), "OperationNotPermitted" | "CertificateNotFound") => {
+                    if default != Some(arn) && self.aws().additional_certificates(id).await?.contains(arn) {
+                        return Err(error.into());
+                    }
+                }
+                other => other?,
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn look_for_certificate(&self, arn: &str) -> Result<(), StepError> {

@@ -212,7 +212,7 @@ impl Run<'_> {
 
             Change::ModifyListener(listener) => aws.modify_listener(self.id()?, &self.settings(listener)?).await?,
             Change::AddCertificates(arns) => aws.add_listener_certificates(self.id()?, arns).await?,
-            Change::RemoveCertificates(arns) => aws.remove_listener_certificates(self.id()?, arns).await?,
+            Change::RemoveCertificates(arns) => self.remove_certificates(arns).await?,
             Change::WaitCertificate(arn) => self.look_for_certificate(arn).await?,
             Change::DeleteListener => self.deleted(aws.delete_listener(self.id_or_gone()).await)?,
 

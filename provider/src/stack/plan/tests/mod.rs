@@ -102,11 +102,11 @@ fn rotating_a_certificate() {
             "0 listener 443: add certificates cert-2 | served beside the default one",
             "1 listener 443: modify, HTTPS to target group api-https-443 | after 0 | settings differ",
             "2 listener 443: wait until it serves cert-2 | after 1 | the old certificate may go after this",
-            "3 listener 443: remove certificates cert-2 | after 0, 1 | not wanted",
+            "3 listener 443: remove certificates cert-1, cert-2 | after 0, 1 | not wanted",
             "4 listener 12443: add certificates cert-2 | served beside the default one",
             "5 listener 12443: modify, HTTPS to target group ws-https-12443 | after 4 | settings differ",
             "6 listener 12443: wait until it serves cert-2 | after 5 | the old certificate may go after this",
-            "7 listener 12443: remove certificates cert-2 | after 4, 5 | not wanted",
+            "7 listener 12443: remove certificates cert-1, cert-2 | after 4, 5 | not wanted",
         ]
     );
 }
@@ -125,6 +125,18 @@ fn swapping_an_instance() {
             "5 target group api-http-80: wait until drained: i-1 | after 4 | its connections end first",
             "6 target group ws-http-12080: deregister i-1 | after 1, 3 | not wanted",
             "7 target group ws-http-12080: wait until drained: i-1 | after 6 | its connections end first",
+        ]
+    );
+}
+
+#[test]
+fn leaving_ipv6_and_the_subnets_that_have_it() {
+    let dualstack = Shape { dualstack: true, ..Shape::http() };
+    assert_eq!(
+        lines(&change(&dualstack, &Shape { subnets: [2, 3].into(), ..Shape::http() })),
+        [
+            "0 load balancer: set address type ipv4 | another address type",
+            "1 load balancer: set subnets subnet-2, subnet-3 | after 0 | another place in the network",
         ]
     );
 }
@@ -220,6 +232,17 @@ proptest! {
         let mut world = World::of(there(&shape.desired()));
         world.damage(damage);
         prop_assert_eq!(bring(&mut world, &to, Purpose::Change, &mut Order(seed)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_change_without_an_outage_needs_no_listener_that_forwards_as_wanted(
+        from in shapes(), to in shapes(), seed in any::<u64>(),
+    ) {
+        let mut world = World::of(there(&from.desired()));
+        let mut order = Order(seed);
+        world.make_sticky(&mut order);
+        world.serves = true;
+        prop_assert_eq!(bring(&mut world, &to, Purpose::Change, &mut order), Vec::<String>::new());
     }
 
     #[test]

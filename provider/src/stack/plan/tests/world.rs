@@ -9,7 +9,7 @@ use crate::stack::effect::{Output, default_rules};
 use crate::stack::ownership::role;
 use crate::stack::plan::{Purpose, plan};
 use crate::stack::step::{Change, Plan, Step, StepId, When};
-use crate::stack::{Action, Desired, Existing, Node, NodeId, Observed, Ref, Source};
+use crate::stack::{Action, Desired, Existing, Listener, Node, NodeId, Observed, Ref, Source};
 
 /// Random choices, by a linear congruential generator.
 pub(super) struct Order(pub(super) u64);
@@ -128,7 +128,7 @@ impl World {
         match what {
             0 => drop(observed.nodes.remove(&listener)),
             1 => {
-                let action = Action::Other("fixed-response".to_owned());
+                let action = Action::Other("fixed-response".to_owned(), BTreeMap::new());
                 observed.listener_mut(&listener).unwrap().action = action;
             }
             2 => observed.target_group_mut(&target_group).unwrap().targets.clear(),
@@ -166,6 +166,18 @@ impl World {
             _ => {
                 let balancer = observed.balancer_mut(&NodeId::LoadBalancer).unwrap();
                 balancer.security_groups = [Ref::Known("sg-other".to_owned())].into();
+            }
+        }
+    }
+
+    /// Has listeners keep their clients, each of which the choice falls on.
+    pub(super) fn make_sticky(&mut self, choice: &mut Order) {
+        for existing in self.observed.nodes.values_mut() {
+            if let Node::Listener(Listener { action, .. }) = &mut existing.node
+                && let Action::Forward(weights) = action
+                && choice.below(2) == 0
+            {
+                *action = Action::Other("forward".to_owned(), weights.clone());
             }
         }
     }
@@ -291,7 +303,7 @@ impl World {
             })
         };
         self.observed.listeners().find_map(|(listener_id, listener)| match &listener.action {
-            Action::Forward(weights) => {
+            Action::Forward(weights) | Action::Other(_, weights) => {
                 let dead = weights
                     .iter()
                     .find(|(group, weight)| **weight > 0 && !matches!(group, Ref::Of(id) if is_healthy(id)));
