@@ -224,7 +224,8 @@ fn server() -> Vec<Attribute> {
         ),
         Attribute::plain("deepstream_config", Type::Dynamic).describe(
             "An object in the terms of deepstream's `config.yml`, merged over what the provider renders, as \
-             `provider::codestream::deepstream_config` does. Changing it replaces the nodes one at a time.",
+             `provider::codestream::deepstream_config` does. A number with more digits than a double holds has to be a \
+             string. Changing it replaces the nodes one at a time.",
         ),
         Attribute::object("health_check", health_check(&PROBES, false))
             .optional_computed()
