@@ -309,7 +309,8 @@ fn detail(operation: Operation, step: &Step, error: &StepError) -> String {
             format!("AWS could not set it up: {}. {}", reason.trim_end_matches('.'), instead(operation, step))
         }
         StepError::Taken { what, id } if matches!(step.node, NodeId::RulesIn(_)) => format!(
-            "{id} has the {what} already, and this resource did not make it. It lets the load balancer in: leave instance_security_group_id out, or remove that rule."
+            "{id} has the {what} already, under another description than this resource gives. It lets the load balancer \
+             in: leave instance_security_group_id out, or give it that description."
         ),
         StepError::Taken { what, id } => {
             format!(
@@ -441,7 +442,7 @@ fn hint(error: &AwsError) -> Option<String> {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
             "The credentials are no longer valid, or the clock of this machine is wrong. Renew them, and run it again: what exists will be found."
         }
-        "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" => {
+        "AuthFailure" | "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" => {
             "AWS does not accept the credentials themselves, whatever they allow. Correct them, and run it again: what exists will be found."
         }
         "DependencyViolation" => "Something still uses the object. Remove that use, and apply again.",
@@ -483,6 +484,7 @@ mod tests {
             ("ec2:DescribeSubnets", "RequestExpired", "no longer valid"),
             ("elasticloadbalancing:CreateListener", "ExpiredToken", "no longer valid"),
             ("elasticloadbalancing:CreateListener", "InvalidClientTokenId", "credentials themselves"),
+            ("ec2:DescribeSecurityGroups", "AuthFailure", "credentials themselves"),
             ("ec2:RunInstances", "UnauthorizedOperation", "Allow the action ec2:RunInstances"),
         ] {
             assert!(hint(operation, code).contains(says), "{operation} {code}: {}", hint(operation, code));

@@ -166,5 +166,14 @@ fn planned_topology(planned: &Value, config: &Config, last: &[Value]) -> Value {
             group.targets = group.targets.iter().map(known).collect();
         }
     }
-    topology(graph.nodes.iter(), true)
+    let mut shown = topology(graph.nodes.iter(), true);
+    // A flag, and a name made from a version, do not tell that what they come from is unknown.
+    let (given, mut cache) = (planned.get("cache"), shown.get("cache").clone());
+    for (output, argument) in [("multi_az", "automatic_failover"), ("parameter_group", "engine_version")] {
+        if given.get(argument).is_unknown() {
+            cache.put(output, Value::Unknown);
+        }
+    }
+    shown.put("cache", cache);
+    shown
 }

@@ -6,7 +6,7 @@ use tfplugin::value::Value;
 use super::schema::schema;
 use crate::resource::samples;
 
-pub(crate) use crate::resource::samples::{UNKNOWN_VALUE, change, known_part};
+pub(crate) use crate::resource::samples::{UNKNOWN_VALUE, change, known_part, unknowns};
 
 /// A small good configuration.
 pub(crate) fn small() -> Json {

@@ -247,7 +247,6 @@ fn cannot_become(observed: &Observed, wanted: &Desired) -> bool {
         (Some(Node::TargetGroup(there)), Node::TargetGroup(wanted)) => {
             (&there.vpc_id, there.port, &there.protocol) != (&wanted.vpc_id, wanted.port, &wanted.protocol)
         }
-        (Some(Node::Cache(there)), Node::Cache(wanted)) => there.at_rest_encryption != wanted.at_rest_encryption,
         _ => false,
     })
 }

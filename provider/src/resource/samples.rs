@@ -1,6 +1,6 @@
 //! Configurations for tests, written as JSON.
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tfplugin::schema::{Attribute, Kind, Schema, Type};
 use tfplugin::value::{Number, Value};
 
@@ -13,6 +13,19 @@ pub(crate) fn change(mut base: Json, arguments: &Json) -> Json {
         base[name] = argument.clone();
     }
     base
+}
+
+/// The configuration with each of its arguments unknown in turn, those within others too.
+pub(crate) fn unknowns(config: &Json) -> Vec<Json> {
+    let mut found = Vec::new();
+    for (name, argument) in config.as_object().unwrap() {
+        found.push(change(config.clone(), &json!({ name: UNKNOWN_VALUE })));
+        for inner in argument.as_object().into_iter().flat_map(|inner| inner.keys()) {
+            let vague = change(argument.clone(), &json!({ inner: UNKNOWN_VALUE }));
+            found.push(change(config.clone(), &json!({ name: vague })));
+        }
+    }
+    found
 }
 
 /// The configuration as it comes from core: every attribute there, sets in order.

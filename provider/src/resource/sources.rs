@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use tfplugin::value::Value;
 
+use super::rules::CLIENTS;
 use crate::aws::Direction;
-use crate::stack::{Action, NodeId, Observed, Rule, Source};
+use crate::stack::{NodeId, Observed, Rule, Source};
 
 /// The ports on which clients are served. Whom a redirect alone lets in is not to have more for that.
 pub(crate) fn served_ports(observed: &Observed) -> BTreeSet<i64> {
-    let serving = observed.listeners().filter(|(_, listener)| !matches!(listener.action, Action::RedirectToHttps(_)));
+    let serving = observed.listeners().filter(|(_, listener)| listener.action.groups().next().is_some());
     serving.map(|(_, listener)| i64::from(listener.port)).collect()
 }
 
@@ -41,8 +42,7 @@ pub(crate) fn put_clients<'a>(state: &mut Value, rules: impl IntoIterator<Item =
             Source::Group(_) | Source::Vpc => false,
         };
     }
-    let arguments = ["client_cidr_blocks", "client_ipv6_cidr_blocks", "client_prefix_list_ids"];
-    for (argument, found) in arguments.into_iter().zip(sources) {
+    for (argument, found) in CLIENTS.into_iter().zip(sources) {
         put(state, argument, found);
     }
 }

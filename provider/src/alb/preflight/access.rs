@@ -91,10 +91,11 @@ fn judge_rules_of_others(change: &Change<'_>, groups: &[SecurityGroupInfo], foun
     if !each.is_empty() {
         found.error_at(
             Path::of("instance_security_group_id"),
-            "A rule of others lets the load balancer in already",
+            "Another rule lets the load balancer in already",
             format!(
-                "{} has these ingress rules, and this resource did not make them. Leave instance_security_group_id \
-                 out, or remove these rules to have the provider keep its own:\n- {}",
+                "{} has ingress rules as instance_security_group_id would make them, but under other descriptions: \
+                 AWS takes no second ones. Where this resource made them, give them their description back: \
+                 {description:?}. Where somebody else did, leave instance_security_group_id out:\n- {}",
                 group.id,
                 each.join("\n- ")
             ),

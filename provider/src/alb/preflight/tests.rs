@@ -416,7 +416,7 @@ async fn rules_that_the_stack_keeps_for_groups_of_the_users_are_in_nobodys_way()
     let before = change(good(), &brought);
     let after = change(before.clone(), &json!({"broadcaster": {"target_port": 443}}));
     for (description, described) in [
-        (String::new(), vec!["error instance_security_group_id: A rule of others lets the load balancer in already"]),
+        (String::new(), vec!["error instance_security_group_id: Another rule lets the load balancer in already"]),
         (instance_rules_description("codestream-alb"), vec![]),
     ] {
         let aws = FakeAws::new();

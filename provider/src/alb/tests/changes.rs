@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::core::Core;
 use super::{
     STACK, built, change, changes_of_service, changes_of_settings, changing_calls, configuration, crowded, difference,
-    full, http, https, hurry, inhabited, outage, picture, settle,
+    full, http, https, hurry, inhabited, outage, picture, settle, unknowns,
 };
 use crate::alb::Alb;
 use crate::aws::fake::{Call, FakeAws, Fault, Rule, Verdict, cert_arn};
@@ -506,4 +506,26 @@ async fn a_create_overlaps_what_does_not_depend_on_each_other() {
     // 150 s until AWS has the load balancer, one probe of 5 s, a pause of at most 5.5 s after each, and the calls.
     assert!(start.elapsed() < Duration::from_secs(150 + 5 + 2 * 6 + 3), "{:?}", start.elapsed());
     assert!(core.aws.max_in_flight() > 3, "{}", core.aws.max_in_flight());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_plan_tells_while_an_argument_is_unknown_stays_true() {
+    let config = change(
+        full(),
+        &json!({
+            "api": {"listener_port": 8443, "target_port": 8080, "deregistration_delay": 9},
+            "redirect_http": true,
+            "health_check": {"path": "/health", "interval": 10, "timeout": 3},
+            "stickiness": {"duration": 300},
+            "idle_timeout": 90,
+            "enable_http2": false,
+            "wait_for_healthy": false,
+        }),
+    );
+    for core in [Core::new(inhabited().await), built(&full()).await] {
+        for unknown in unknowns(&config) {
+            let surprises = core.surprises(&configuration(&unknown), &configuration(&config)).await;
+            assert_eq!(surprises, Vec::<String>::new(), "{unknown}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use tfplugin::value::Value;
 use super::core::Core;
 use super::{STACK, built, change, configuration, full, http, https, inhabited, refused};
 use crate::aws::fake::{FakeAws, TargetGroup};
-use crate::aws::{Aws, Direction, NewSecurityGroup, Peer, RuleSettings, Tags};
+use crate::aws::{ActionInfo, Aws, Direction, NewSecurityGroup, Peer, RuleSettings, Tags};
 
 #[tokio::test(start_paused = true)]
 async fn a_stack_is_imported_by_its_identity_too() {
@@ -112,6 +112,12 @@ async fn an_import_takes_who_reaches_a_listener_for_clients_and_shows_whatever_e
 async fn whom_a_redirect_alone_lets_in_is_no_client() {
     let first = built(&change(https(), &json!({"redirect_http": true}))).await;
     let group = disown(&first.aws);
+    {
+        let mut state = first.aws.state();
+        let redirect = state.listeners.values_mut().find(|listener| listener.settings.port == 80).unwrap();
+        // As somebody may have made it by hand: a temporary one, or with another path.
+        redirect.settings.action = ActionInfo::Other("redirect".to_owned(), Vec::new());
+    }
     let rule = by_hand("tcp", (80, 80), "0.0.0.0/0", "The world, to be redirected");
     let made = [("sgr-by-hand".to_owned(), (rule, Tags::new()))];
     first.aws.state().security_groups.get_mut(&group).unwrap().rules.extend(made);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use self::core::{Applied, Core};
-use super::samples::{change, configuration};
+use super::samples::{change, configuration, unknowns};
 use crate::aws::fake::{FakeAws, Health, Listener, SecurityGroup, State, cert_arn};
 use crate::aws::{ActionInfo, Direction};
 use crate::resource::testing::faults::Operation;

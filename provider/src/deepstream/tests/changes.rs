@@ -8,7 +8,7 @@ use tfplugin::value::Value;
 
 use super::{
     Core, STACK, Tested, built, change, configuration, full, inhabited, outage, picture, quiet_changes,
-    rolling_changes, settle, small, update,
+    rolling_changes, settle, small, unknowns, update,
 };
 use crate::aws::fake::{FakeAws, Fault, State, Verdict};
 use crate::aws::{Direction, NewInstance, Peer, RuleSettings, Tags};
@@ -271,4 +271,38 @@ async fn an_import_takes_who_reaches_a_listener_or_port_22_only() {
     assert!(shown.iter().any(|path| path.starts_with("topology.security_group_rules")), "{shown:?}");
     other.apply(Some(&configuration(&config))).await.succeeded();
     assert_eq!(picture(&core), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_plan_tells_while_an_argument_is_unknown_stays_true() {
+    let config = change(
+        full(),
+        &json!({
+            "cache": {
+                "engine_version": "7.0",
+                "replica_count": 2,
+                "automatic_failover": false,
+                "node_type": "cache.t3.small",
+                "transit_encryption": true,
+                "at_rest_encryption": true,
+                "auth_token_parameter": "/token",
+            },
+            "listeners": {"http": true, "redirect_http": true},
+            "node_subnet_ids": ["subnet-a", "subnet-b"],
+            "node_count": 3,
+            "instance_type": "t3.small",
+            "port": 7020,
+            "deepstream_version": "7.0.1",
+            "root_volume_size": 20,
+            "stickiness": {"duration": 300},
+            "idle_timeout": 90,
+            "wait_for_healthy": false,
+        }),
+    );
+    for core in [Core::new(inhabited().await), built(&full()).await] {
+        for unknown in unknowns(&config) {
+            let surprises = core.surprises(&configuration(&unknown), &configuration(&config)).await;
+            assert_eq!(surprises, Vec::<String>::new(), "{unknown}");
+        }
+    }
 }

@@ -180,6 +180,19 @@ impl<C: Composite> Core<C> {
         found
     }
 
+    /// What a plan tells while arguments are unknown that turns out otherwise once they are known: core takes that for a bug.
+    pub(crate) async fn surprises(&self, unknown: &Value, known: &Value) -> Vec<String> {
+        let mut applied = Applied::default();
+        let mut plans = Vec::new();
+        for config in [unknown, known] {
+            let plan = self.plan(self.state.as_ref(), config, self.private.clone(), &mut applied).await;
+            plans.push(plan.and_then(|plan| plan.planned).unwrap_or_default());
+        }
+        let mut found = applied.faults();
+        differences(&plans[0], &plans[1], "", &mut found);
+        found
+    }
+
     async fn converge(&mut self, config: &Value, forced: bool, applied: &mut Applied) -> Option<()> {
         applied.take(self.resource.validate(config).await)?;
         self.refresh(applied).await?;

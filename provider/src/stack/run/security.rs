@@ -67,9 +67,11 @@ impl Run<'_> {
         warn!("{group} is full: who is not to come in any more goes before the others come");
         self.revoke(&leaving).await?;
         match self.add(group, direction, rules).await {
-            Err(error) if error.code == TOO_MANY_RULES => {
-                // The end does not fit either, so nobody is to be cut off for it.
-                self.add(group, direction, &self.expand(&leaving)?).await?;
+            // Who came in until now goes on to, for the others do not come.
+            Err(error) if !matches!(error.class(), ErrorClass::Exists | ErrorClass::NoAnswer) => {
+                if let Err(second) = self.add(group, direction, &self.expand(&leaving)?).await {
+                    warn!("{group}: the rules that were there could not be put back: {second}");
+                }
                 Err(error.into())
             }
             other => Ok(other?),

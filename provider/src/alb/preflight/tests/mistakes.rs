@@ -320,7 +320,7 @@ fn bad_access() -> Vec<Bad> {
                 let group = state.security_groups.get_mut("sg-hosts").unwrap();
                 group.rules.insert("sgr-by-hand".to_owned(), (rule, Tags::new()));
             },
-            &["error instance_security_group_id: A rule of others lets the load balancer in already"],
+            &["error instance_security_group_id: Another rule lets the load balancer in already"],
             "sg-hosts has these ingress rules",
         ),
         bad(
