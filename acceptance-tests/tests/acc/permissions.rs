@@ -13,8 +13,9 @@ use crate::stack::{self, list, text};
 const POLICY: &str = include_str!("../../../examples/iam/policy.json");
 
 /// What AWS wants allowed along with calls of the provider ("Elastic Load Balancing API permissions" in its guide; the
-/// last but two as its refusals of `CreateLoadBalancer` say), and with `RunInstances` where instances get a profile. No
-/// call of the provider shows it.
+/// last but two as its refusals of `CreateLoadBalancer` say), with the first `CreateReplicationGroup` of an account
+/// ("Using Service-Linked Roles" in ElastiCache's), and with `RunInstances` where instances get a profile. No call of the
+/// provider shows it.
 const ASKED_FOR_BY_AWS: [&str; 6] = [
     "ec2:DescribeAccountAttributes",
     "ec2:DescribeAddresses",

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::drift::differences;
 use crate::examples;
 use crate::stack::{self, list, text};
+use crate::traffic::tell;
 
 const ADDRESS: &str = "codestream_alb.onprem";
 
@@ -316,12 +317,11 @@ fn moved(seed: &Seed) -> String {
 }
 
 #[test]
-#[allow(clippy::print_stderr, reason = "a test that does not run says so")]
 fn a_load_balancer_of_the_aws_provider_is_imported_and_moved_in_place() {
     let Some(mirror) = aws_provider_mirror() else {
-        eprintln!(
+        tell(
             "SKIPPED: version 5 of hashicorp/aws is in no provider directory of this machine; `terraform providers \
-             mirror ~/.terraform.d/plugins` in a configuration that requires it puts it there"
+             mirror ~/.terraform.d/plugins` in a configuration that requires it puts it there",
         );
         return;
     };

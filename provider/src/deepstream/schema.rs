@@ -194,8 +194,9 @@ fn nodes() -> Vec<Attribute> {
             .default(DEFAULT_INSTANCE_TYPE)
             .describe("The instance type of the nodes. Changing it replaces them one at a time."),
         Attribute::string("ami_id").optional_computed().check(IMAGE_ID).describe(
-            "The image of the nodes: Amazon Linux 2023 for the instance type's architecture. Defaults to the newest \
-             one, found once and kept from then on. Changing it replaces the nodes one at a time.",
+            "The image of the nodes: Amazon Linux 2023 for the instance type's architecture. Defaults to the newest one \
+             at the first apply, or at one that changes the architecture, and is kept from then on. Changing it replaces \
+             the nodes one at a time.",
         ),
         Attribute::string("key_name").describe("The key pair for SSH."),
         Attribute::string("iam_instance_profile").check(PROFILE).describe(
