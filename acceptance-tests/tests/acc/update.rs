@@ -106,6 +106,39 @@ fn a_load_balancer_that_somebody_deleted_is_created_again() {
     });
 }
 
+/// Two subnets of a VPC in which the account has nothing else.
+fn subnets_of_another_vpc(aws: &Account) -> Value {
+    let vpc = aws.call("ec2", "create_vpc", json!({ "CidrBlock": "10.1.0.0/16" }))["Vpc"]["VpcId"].clone();
+    let subnet = |(number, zone): (usize, &str)| {
+        let zone = format!("{}{zone}", aws.seed().region);
+        let params = json!({ "VpcId": vpc, "CidrBlock": format!("10.1.{number}.0/24"), "AvailabilityZone": zone });
+        aws.call("ec2", "create_subnet", params)["Subnet"]["SubnetId"].clone()
+    };
+    ["a", "b"].into_iter().enumerate().map(subnet).collect()
+}
+
+#[test]
+fn another_name_scheme_or_vpc_replaces_the_load_balancer_and_the_plan_says_so_at_that_path() {
+    with_each_cli(|aws, workspace| {
+        workspace.write("main.tf", &stack::http(aws.seed(), ""));
+        workspace.apply().expect_success();
+        for (path, argument) in [
+            ("name", "name = \"another-alb\"".to_owned()),
+            ("scheme", "scheme = \"internal\"".to_owned()),
+            ("vpc_id", format!("subnet_ids = {}", subnets_of_another_vpc(aws))),
+        ] {
+            // The other VPC has neither the instances nor a way out.
+            let lenient = "provider \"codestream\" { preflight = \"warn\" }";
+            let configuration = stack::http(aws.seed(), &argument).replace("provider \"codestream\" {}", lenient);
+            workspace.write("main.tf", &configuration);
+            workspace.plan().expect_changes();
+            let change = workspace.planned()["resource_changes"][0]["change"].clone();
+            assert_eq!(change["replace_paths"], json!([[path]]), "{argument}");
+            assert_eq!(change["actions"], json!(["delete", "create"]), "{argument}");
+        }
+    });
+}
+
 #[test]
 fn a_protected_stack_is_not_replaced_even_when_asked_to() {
     with_each_cli(|aws, workspace| {
