@@ -79,16 +79,30 @@ fn http_becomes_https_in_place() {
 }
 
 #[test]
-fn the_certificate_is_rotated_in_place_on_both_listeners() {
+fn the_certificate_is_rotated_in_place_on_both_listeners_and_then_the_old_one_can_be_deleted() {
     with_each_cli(|aws, workspace| {
         let seed = aws.seed();
-        workspace.write("main.tf", &stack::https(seed, ""));
+        let more = format!("additional_certificate_arns = [{}]", json!(seed.wildcard_certificate_arn));
+        workspace.write("main.tf", &stack::https(seed, &more));
         workspace.apply().expect_success();
+        let old = [&seed.certificate_arn, &seed.wildcard_certificate_arn];
+        for arn in old {
+            let refused = aws.try_call("acm", "delete_certificate", json!({ "CertificateArn": arn }));
+            assert_eq!(refused.expect_err("a certificate in use").code, "ResourceInUseException");
+        }
         let rotated = stack::https(seed, "").replace(&seed.certificate_arn, &seed.issued_certificate_arn);
-        change(aws, workspace, &rotated);
+        workspace.write("main.tf", &rotated);
+        let arn = stack::load_balancer(aws)["LoadBalancerArn"].clone();
+        workspace.apply().expect_success();
+        // As Terraform would in the same run, before anything else is asked of the provider.
+        for arn in old {
+            aws.call("acm", "delete_certificate", json!({ "CertificateArn": arn }));
+        }
+        assert_eq!(stack::load_balancer(aws)["LoadBalancerArn"], arn);
         for listener in stack::listeners(aws) {
             assert_eq!(listener["certificate"], json!(seed.issued_certificate_arn));
         }
+        workspace.plan().expect_no_changes();
     });
 }
 
