@@ -411,8 +411,12 @@ async fn a_replacement_that_others_rules_use_is_refused_by_name() {
         arn
     };
     let from = core.aws.calls().len();
-    let applied = core.apply(Some(&configuration(&other_port()))).await;
+    let config = configuration(&other_port());
+    let applied = core.apply(Some(&config)).await;
     assert!(has(&applied.errors(), &[&rule_arn]), "{:?}", applied.errors());
+    core.check_plans();
+    let shown = core.changes(&config).await;
+    assert!(has(&shown, &["would be replaced, but others use it", &rule_arn]), "{shown:?}");
     assert_eq!(changing_calls(&core.aws, from), Vec::<String>::new());
     let destroyed = core.apply(None).await;
     destroyed.succeeded();
