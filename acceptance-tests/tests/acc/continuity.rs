@@ -1,4 +1,5 @@
-//! No update stops the service: after every single call of it, each listener lets clients in and leads to somebody healthy.
+//! No update stops the service: after every single call of it, each listener lets clients in and leads to somebody
+//! healthy.
 //!
 //! The provider's calls are watched at the proxy. While one that has changed something waits for its answer, AWS is
 //! asked what a client would find.
