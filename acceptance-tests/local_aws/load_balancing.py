@@ -8,7 +8,8 @@ import time
 from itertools import count
 from typing import Any
 
-from moto.acm.models import acm_backends
+from moto.acm.models import AWSCertificateManagerBackend, acm_backends
+from moto.core.exceptions import AWSError
 from moto.elbv2 import models, responses
 from moto.elbv2.exceptions import (
     ELBClientError,
@@ -229,6 +230,16 @@ def check_certificates(backend: Backend, protocol: str, arns: list[str]) -> None
         if certificates[arn].status != "ISSUED":
             message = f"The certificate '{arn}' must have a fully-qualified domain name, a supported signature, "
             raise ELBClientError("UnsupportedCertificate", message + "and a supported key size.")
+
+
+@replaces(AWSCertificateManagerBackend)
+def delete_certificate(original: Any, self: AWSCertificateManagerBackend, arguments: dict[str, Any]) -> None:
+    """Refused as long as a listener has the certificate, as its default one or in its list."""
+    arn = arguments["arn"]
+    for balancer in models.elbv2_backends[self.account_id][self.region_name].load_balancers.values():
+        if any(arn in listener.certificates for listener in balancer.listeners.values()):
+            raise AWSError(f"Certificate {arn} is in use.", "ResourceInUseException")
+    original(self, **arguments)
 
 
 def check_port(balancer: Any, port: Any, but: Any = None) -> None:

@@ -34,6 +34,13 @@ fn a_stack_alone_takes_few_calls() {
         workspace.plan().expect_no_changes();
         let refreshing = calls(aws, "refresh over HTTP");
         assert!(creating - planning <= 22 && planning + creating <= 32 && refreshing <= 10);
+
+        workspace.write("main.tf", &stack::https(aws.seed(), ""));
+        workspace.apply().expect_success();
+        calls(aws, "change to HTTPS");
+        workspace.plan().expect_no_changes();
+        // Two more: AWS tells the certificates of one listener a call.
+        assert!(calls(aws, "refresh over HTTPS") <= 12);
     });
 }
 

@@ -1,4 +1,5 @@
-//! No update stops the service: after every single call of it, each listener leads to somebody healthy.
+//! No update stops the service: after every single call of it, each listener lets clients in and leads to somebody
+//! healthy.
 //!
 //! The provider's calls are watched at the proxy. While one that has changed something waits for its answer, AWS is
 //! asked what a client would find.
@@ -21,6 +22,8 @@ struct Seen {
     changes: usize,
     asked: usize,
     outages: Vec<String>,
+    /// The ports on which clients were let in.
+    open: BTreeSet<u64>,
     /// Whether new targets become healthy, whether they have been registered, and how often the provider has looked
     /// at targets since.
     heals: bool,
@@ -44,7 +47,9 @@ impl Watched {
         aws.configure(json!({ "initial_describes": 0 }));
         workspace.write("main.tf", &configuration(aws.seed()));
         workspace.apply().expect_success();
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let mut seen = Seen::default();
+        assert_eq!(outages(&aws, &mut seen.open), Vec::<String>::new());
+        let seen = Arc::new(Mutex::new(seen));
         let (account, watching) = (Arc::downgrade(&aws), Arc::clone(&seen));
         let watch = move |call: &Call| {
             let Some(aws) = account.upgrade() else { return };
@@ -91,7 +96,8 @@ impl Seen {
         if call.is_mutating() {
             self.changes += 1;
             self.registered |= call.action == "RegisterTargets";
-            self.outages.extend(outages(aws).into_iter().map(|outage| format!("after {}: {outage}", call.action)));
+            let outages = outages(aws, &mut self.open);
+            self.outages.extend(outages.into_iter().map(|outage| format!("after {}: {outage}", call.action)));
             self.asked += 1;
         }
         if call.action == "DescribeTargetHealth" && self.registered && self.heals {
@@ -103,8 +109,8 @@ impl Seen {
     }
 }
 
-/// Why clients would be cut off now.
-fn outages(aws: &Account) -> Vec<String> {
+/// Why clients would be cut off now. A port on which they were let in lets them in as long as it has a listener.
+fn outages(aws: &Account, open: &mut BTreeSet<u64>) -> Vec<String> {
     let balancer = stack::load_balancer(aws);
     let listeners = aws.call("elbv2", "describe_listeners", json!({ "LoadBalancerArn": balancer["LoadBalancerArn"] }));
     let listeners = list(&listeners, "Listeners");
@@ -127,7 +133,25 @@ fn outages(aws: &Account) -> Vec<String> {
     if served.len() < 2 {
         found.push(format!("of the API and the Broadcaster, {} can be reached", served.len()));
     }
+    let ports: BTreeSet<u64> = listeners.iter().filter_map(|listener| listener["Port"].as_u64()).collect();
+    let now = let_in(aws, &balancer, &ports);
+    let shut = open.intersection(&ports).filter(|port| !now.contains(*port));
+    found.extend(shut.map(|port| format!("nobody is let in on {port} any more")));
+    open.extend(now);
     found
+}
+
+/// Those of the ports on which a security group of the load balancer lets anybody in.
+fn let_in(aws: &Account, balancer: &Value, ports: &BTreeSet<u64>) -> BTreeSet<u64> {
+    let filters = json!([{ "Name": "group-id", "Values": balancer["SecurityGroups"] }]);
+    let rules = aws.call("ec2", "describe_security_group_rules", json!({ "Filters": filters }));
+    let mut rules = list(&rules, "SecurityGroupRules");
+    rules.retain(|rule| rule["IsEgress"] == false);
+    let admits = |rule: &Value, port: u64| {
+        let range = (rule["FromPort"].as_u64(), rule["ToPort"].as_u64());
+        matches!(range, (Some(from), Some(to)) if (from..=to).contains(&port))
+    };
+    ports.iter().copied().filter(|port| rules.iter().any(|rule| admits(rule, *port))).collect()
 }
 
 /// The target groups to which an action sends requests.
@@ -201,6 +225,16 @@ fn in_subnets(seed: &Seed, indices: [usize; 2], instance: usize) -> String {
     let subnets = indices.map(|index| &seed.public_subnet_ids[index]);
     let instances = [&seed.instance_ids[instance]];
     stack::http(seed, &format!("subnet_ids = {}\ninstance_ids = {}", json!(subnets), json!(instances)))
+}
+
+fn in_groups_of_ones_own(seed: &Seed) -> String {
+    let groups = json!([seed.instance_security_group_id]);
+    let none = "client_cidr_blocks = null\ninstance_cidr_blocks = null";
+    stack::http(seed, &format!("security_group_ids = {groups}\n{none}"))
+}
+
+fn with_another_certificate(seed: &Seed, additional: &str) -> String {
+    stack::https(seed, &format!("additional_certificate_arns = {}", json!([additional])))
 }
 
 /// Makes every update, each of a stack of its own, and looks at it after every call.
@@ -286,6 +320,38 @@ fn a_change_of_what_is_behind_interrupts_nobody() {
             nobody,
         ),
         update("another health check", http, |seed| stack::http(seed, "health_check = { path = \"/\" }"), nobody),
+    ]);
+}
+
+#[test]
+fn a_change_of_what_is_around_interrupts_nobody() {
+    uninterrupted(&[
+        update(
+            "other sources",
+            http,
+            |seed| stack::http(seed, "client_cidr_blocks = [\"192.0.2.0/24\"]\ninstance_cidr_blocks = null"),
+            nobody,
+        ),
+        update("security groups of one's own", http, in_groups_of_ones_own, nobody),
+        update("no security groups of one's own", in_groups_of_ones_own, http, nobody),
+        update(
+            "another additional certificate",
+            |seed| with_another_certificate(seed, &seed.wildcard_certificate_arn),
+            |seed| with_another_certificate(seed, &seed.issued_certificate_arn),
+            nobody,
+        ),
+        update(
+            "other attributes and tags",
+            http,
+            |seed| {
+                let api = "api = { deregistration_delay = 10, stickiness = { type = \"lb_cookie\" } }";
+                stack::http(
+                    seed,
+                    &format!("{api}\nidle_timeout = 120\nenable_http2 = false\ntags = {{ team = \"a\" }}"),
+                )
+            },
+            nobody,
+        ),
     ]);
 }
 

@@ -111,7 +111,7 @@ fn what_is_in_use_or_protected_cannot_be_deleted() {
 }
 
 #[test]
-fn https_takes_an_issued_certificate() {
+fn https_takes_an_issued_certificate_which_cannot_be_deleted_then() {
     let aws = account();
     let (seed, balancer) = (aws.seed(), create_balancer(&aws, "one", &json!([])));
     let group = create_group(&aws, "group", 443);
@@ -128,6 +128,9 @@ fn https_takes_an_issued_certificate() {
     let unknown = with("arn:aws:acm:us-east-1:1:certificate/none");
     assert_eq!(refusal(&aws, "elbv2", "create_listener", unknown), "CertificateNotFound");
     aws.call("elbv2", "create_listener", with(&seed.issued_certificate_arn));
+    let in_use = json!({ "CertificateArn": seed.issued_certificate_arn });
+    assert_eq!(refusal(&aws, "acm", "delete_certificate", in_use), "ResourceInUseException");
+    aws.call("acm", "delete_certificate", json!({ "CertificateArn": seed.wildcard_certificate_arn }));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use acceptance_tests::{Workspace, with_each_cli};
 use serde_json::{Value, json};
 
+use crate::cluster::cluster;
 use crate::stack;
 
 /// What AWS invents when it makes the objects, and `ready`, which is about instances that nobody has probed yet.
@@ -24,6 +25,26 @@ const MADE_BY_AWS: [&str; 10] = [
 /// What has the load balancer's own DNS name in it when there is no other host name.
 const OF_THE_DNS_NAME: [&str; 6] =
     ["api.url", "api_url", "broadcaster.url", "broadcaster_url", "hostname", "services_config"];
+
+/// The same of a cluster.
+const MADE_FOR_A_CLUSTER: [&str; 12] = [
+    "ami_id",
+    "arn",
+    "dns_name",
+    "hosted_zone_id",
+    "http_listener_arn",
+    "id",
+    "node_security_group_id",
+    "nodes",
+    "ready",
+    "security_group_id",
+    "target_group_arn",
+    "topology.target_groups[0].instance_ids",
+];
+
+/// What is of a cache that is made with the cluster, or has its host name in it.
+const OF_THE_CACHE: [&str; 5] =
+    ["cache_arn", "cache_endpoint", "cache_security_group_id", "config_yaml", "user_data_sha256"];
 
 /// The paths of the unknown values of the only resource of the last plan.
 #[track_caller]
@@ -81,6 +102,25 @@ fn the_plan_of_a_create_knows_all_but_what_aws_makes() {
             workspace.write("main.tf", &configuration);
             workspace.plan().expect_changes();
             assert_eq!(unknown(workspace), expected(&[&MADE_BY_AWS, also]), "{configuration}");
+        }
+    });
+}
+
+#[test]
+fn the_plan_of_a_cluster_knows_all_but_what_aws_makes_and_the_newest_image() {
+    with_each_cli(|aws, workspace| {
+        let (certificate, hostname) = (json!(aws.seed().certificate_arn), json!(aws.seed().hostname));
+        let encrypted = format!("certificate_arn = {certificate}\nhostname = {hostname}");
+        let existing = "cache = { endpoint = \"redis.example.com:6379\" }";
+        let cases: [(&str, &[&str], &[&str]); 3] = [
+            ("", &OF_THE_CACHE, &["hostname", "url"]),
+            (&encrypted, &OF_THE_CACHE, &["https_listener_arn"]),
+            (existing, &[], &["hostname", "url"]),
+        ];
+        for (more, of_the_cache, also) in cases {
+            workspace.write("main.tf", &cluster(aws.seed(), more));
+            workspace.plan().expect_changes();
+            assert_eq!(unknown(workspace), expected(&[&MADE_FOR_A_CLUSTER, of_the_cache, also]), "{more}");
         }
     });
 }

@@ -79,16 +79,30 @@ fn http_becomes_https_in_place() {
 }
 
 #[test]
-fn the_certificate_is_rotated_in_place_on_both_listeners() {
+fn the_certificate_is_rotated_in_place_on_both_listeners_and_then_the_old_one_can_be_deleted() {
     with_each_cli(|aws, workspace| {
         let seed = aws.seed();
-        workspace.write("main.tf", &stack::https(seed, ""));
+        let more = format!("additional_certificate_arns = [{}]", json!(seed.wildcard_certificate_arn));
+        workspace.write("main.tf", &stack::https(seed, &more));
         workspace.apply().expect_success();
+        let old = [&seed.certificate_arn, &seed.wildcard_certificate_arn];
+        for arn in old {
+            let refused = aws.try_call("acm", "delete_certificate", json!({ "CertificateArn": arn }));
+            assert_eq!(refused.expect_err("a certificate in use").code, "ResourceInUseException");
+        }
         let rotated = stack::https(seed, "").replace(&seed.certificate_arn, &seed.issued_certificate_arn);
-        change(aws, workspace, &rotated);
+        workspace.write("main.tf", &rotated);
+        let arn = stack::load_balancer(aws)["LoadBalancerArn"].clone();
+        workspace.apply().expect_success();
+        // As Terraform would in the same run, before anything else is asked of the provider.
+        for arn in old {
+            aws.call("acm", "delete_certificate", json!({ "CertificateArn": arn }));
+        }
+        assert_eq!(stack::load_balancer(aws)["LoadBalancerArn"], arn);
         for listener in stack::listeners(aws) {
             assert_eq!(listener["certificate"], json!(seed.issued_certificate_arn));
         }
+        workspace.plan().expect_no_changes();
     });
 }
 
@@ -103,6 +117,39 @@ fn a_load_balancer_that_somebody_deleted_is_created_again() {
         workspace.apply().expect_success();
         assert_ne!(stack::load_balancer(aws)["LoadBalancerArn"], arn);
         workspace.plan().expect_no_changes();
+    });
+}
+
+/// Two subnets of a VPC in which the account has nothing else.
+fn subnets_of_another_vpc(aws: &Account) -> Value {
+    let vpc = aws.call("ec2", "create_vpc", json!({ "CidrBlock": "10.1.0.0/16" }))["Vpc"]["VpcId"].clone();
+    let subnet = |(number, zone): (usize, &str)| {
+        let zone = format!("{}{zone}", aws.seed().region);
+        let params = json!({ "VpcId": vpc, "CidrBlock": format!("10.1.{number}.0/24"), "AvailabilityZone": zone });
+        aws.call("ec2", "create_subnet", params)["Subnet"]["SubnetId"].clone()
+    };
+    ["a", "b"].into_iter().enumerate().map(subnet).collect()
+}
+
+#[test]
+fn another_name_scheme_or_vpc_replaces_the_load_balancer_and_the_plan_says_so_at_that_path() {
+    with_each_cli(|aws, workspace| {
+        workspace.write("main.tf", &stack::http(aws.seed(), ""));
+        workspace.apply().expect_success();
+        for (path, argument) in [
+            ("name", "name = \"another-alb\"".to_owned()),
+            ("scheme", "scheme = \"internal\"".to_owned()),
+            ("vpc_id", format!("subnet_ids = {}", subnets_of_another_vpc(aws))),
+        ] {
+            // The other VPC has neither the instances nor a way out.
+            let lenient = "provider \"codestream\" { preflight = \"warn\" }";
+            let configuration = stack::http(aws.seed(), &argument).replace("provider \"codestream\" {}", lenient);
+            workspace.write("main.tf", &configuration);
+            workspace.plan().expect_changes();
+            let change = workspace.planned()["resource_changes"][0]["change"].clone();
+            assert_eq!(change["replace_paths"], json!([[path]]), "{argument}");
+            assert_eq!(change["actions"], json!(["delete", "create"]), "{argument}");
+        }
     });
 }
 

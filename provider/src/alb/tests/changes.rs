@@ -160,16 +160,46 @@ async fn one_unhealthy_replacement_puts_both_back() {
     assert_eq!(core.aws.violations(), Vec::<String>::new());
 }
 
+/// Puts two subnets of another VPC into AWS, `subnet-x` and `subnet-y`.
+fn put_subnets_of_another_vpc(core: &Core) {
+    let mut state = core.aws.state();
+    for (id, like) in [("subnet-x", "subnet-a"), ("subnet-y", "subnet-b")] {
+        let there = state.subnets[like].clone();
+        state.subnets.insert(id.to_owned(), SubnetInfo { id: id.to_owned(), vpc_id: "vpc-2".to_owned(), ..there });
+    }
+}
+
+/// The paths at which a plan of this configuration, checked against AWS, replaces the load balancer.
+async fn replacing(core: &mut Core, config: &Json) -> Vec<String> {
+    core.check_plans();
+    let shown = core.changes(&configuration(config)).await;
+    assert!(shown.iter().any(|line| line.contains(" -> ")), "nothing is planned: {shown:?}");
+    shown.iter().filter_map(|line| line.strip_suffix(" forces replacement")).map(str::to_owned).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_another_name_scheme_or_vpc_replaces_the_load_balancer_and_the_plan_says_so_at_that_path() {
+    for (path, arguments) in [
+        ("name", json!({"name": "other"})),
+        ("scheme", json!({"scheme": "internal"})),
+        ("vpc_id", json!({"subnet_ids": ["subnet-x", "subnet-y"]})),
+        ("vpc_id", json!({"subnet_ids": ["subnet-x", "subnet-y"], "vpc_id": "vpc-2"})),
+    ] {
+        let mut core = built(&http()).await;
+        put_subnets_of_another_vpc(&core);
+        assert_eq!(replacing(&mut core, &change(http(), &arguments)).await, [path], "{arguments}");
+    }
+    for operation in changes_of_service().into_iter().chain(changes_of_settings()) {
+        let mut core = built(operation.before.as_ref().unwrap()).await;
+        let paths = replacing(&mut core, operation.after.as_ref().unwrap()).await;
+        assert_eq!(paths, Vec::<String>::new(), "{}", operation.name);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn subnets_of_another_vpc_are_refused_before_anything_is_touched() {
     let mut core = built(&http()).await;
-    {
-        let mut state = core.aws.state();
-        for (id, like) in [("subnet-x", "subnet-a"), ("subnet-y", "subnet-b")] {
-            let there = state.subnets[like].clone();
-            state.subnets.insert(id.to_owned(), SubnetInfo { id: id.to_owned(), vpc_id: "vpc-2".to_owned(), ..there });
-        }
-    }
+    put_subnets_of_another_vpc(&core);
     let from = core.aws.calls().len();
     let elsewhere = change(http(), &json!({"subnet_ids": ["subnet-x", "subnet-y"], "idle_timeout": 90}));
     let applied = core.apply(Some(&configuration(&elsewhere))).await;
@@ -381,8 +411,12 @@ async fn a_replacement_that_others_rules_use_is_refused_by_name() {
         arn
     };
     let from = core.aws.calls().len();
-    let applied = core.apply(Some(&configuration(&other_port()))).await;
+    let config = configuration(&other_port());
+    let applied = core.apply(Some(&config)).await;
     assert!(has(&applied.errors(), &[&rule_arn]), "{:?}", applied.errors());
+    core.check_plans();
+    let shown = core.changes(&config).await;
+    assert!(has(&shown, &["would be replaced, but others use it", &rule_arn]), "{shown:?}");
     assert_eq!(changing_calls(&core.aws, from), Vec::<String>::new());
     let destroyed = core.apply(None).await;
     destroyed.succeeded();

@@ -94,6 +94,28 @@ async fn tags_of_what_is_gone_are_left_out() {
 }
 
 #[tokio::test]
+async fn of_more_attributes_than_aws_takes_at_once_each_is_sent_once_in_two_calls() {
+    let keys: Vec<String> = (10..31).map(|number| format!("key{number}")).collect();
+    let attributes: Attributes = keys.iter().map(|key| (key.clone(), "on".to_owned())).collect();
+    let operations = ["ModifyLoadBalancerAttributes", "ModifyTargetGroupAttributes"];
+    let answers = operations.iter().flat_map(|operation| [result(operation, ""), result(operation, "")]).collect();
+    let (address, requests) = answering(answers).await;
+    let aws = aws_at(address);
+    assert_eq!(aws.modify_load_balancer_attributes("arn:a", &attributes).await, Ok(()));
+    assert_eq!(aws.modify_target_group_attributes("arn:b", &attributes).await, Ok(()));
+    let requests = requests.await.expect("four requests");
+    let sent = |request: &String| request.matches(".Key=").count();
+    assert_eq!(requests.iter().map(sent).collect::<Vec<_>>(), [20, 1, 20, 1]);
+    for (both, operation) in requests.chunks(2).zip(operations) {
+        let both = both.concat();
+        assert_eq!(both.matches(&format!("Action={operation}&")).count(), 2);
+        for key in &keys {
+            assert_eq!(both.matches(&format!(".Key={key}&")).count(), 1, "{key}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_load_balancer_that_is_gone_is_none_and_deleting_it_is_fine() {
     let (address, _requests) = answering(vec![(400, GONE.to_owned()), (400, GONE.to_owned())]).await;
     let aws = aws_at(address);
