@@ -47,6 +47,14 @@ pub(crate) fn nodes(aws: &Account) -> BTreeSet<String> {
     instances(aws).iter().map(id).collect()
 }
 
+/// The size of each node's only volume, in GiB. All are encrypted.
+fn volumes(aws: &Account) -> Vec<Value> {
+    let filter = json!([{ "Name": "attachment.instance-id", "Values": nodes(aws) }]);
+    let volumes = stack::list(&aws.call("ec2", "describe_volumes", json!({ "Filters": filter })), "Volumes");
+    assert!(volumes.iter().all(|volume| volume["Encrypted"] == true), "{volumes:?}");
+    volumes.iter().map(|volume| volume["Size"].clone()).collect()
+}
+
 /// The user data of an instance, as AWS has it.
 pub(crate) fn user_data(aws: &Account, instance: &str) -> String {
     let params = json!({ "InstanceId": instance, "Attribute": "userData" });
@@ -93,6 +101,7 @@ fn a_cluster_is_created_planned_empty_and_destroyed_without_a_trace() {
         let zones: BTreeSet<String> =
             stack::list(&state, "nodes").iter().map(|node| stack::text(&node["availability_zone"])).collect();
         assert_eq!(zones.len(), 2, "{zones:?}");
+        assert_eq!(volumes(aws), [8, 8]);
         let digest = stack::text(&state["user_data_sha256"]);
         for id in &ids {
             let data = user_data(aws, id);
@@ -365,6 +374,7 @@ fn updates_of_the_nodes_and_the_cache(aws: &Account) -> Vec<Update> {
                 let subnets: BTreeSet<String> = aws.seed().public_subnet_ids[1..3].iter().cloned().collect();
                 assert_eq!(of_nodes(aws, "SubnetId"), subnets);
                 assert_eq!(of_nodes(aws, "KeyName"), BTreeSet::from(["ops".to_owned()]));
+                assert_eq!(volumes(aws), [9, 9]);
                 for instance in instances(aws) {
                     let profile = stack::text(&instance["IamInstanceProfile"]["Arn"]);
                     assert!(profile.ends_with(":instance-profile/realtime"), "{profile}");
