@@ -1,6 +1,6 @@
 //! The deepstream cluster with real Terraform: from nothing to nothing, what changes replace, and the user data.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use acceptance_tests::{Account, Seed, Workspace, with_each_cli};
 use base64::Engine as _;
@@ -147,6 +147,15 @@ fn what_is_on_the_nodes_replaces_them_and_what_is_around_them_does_not() {
     });
 }
 
+/// How many nodes there are in each zone.
+fn per_zone(aws: &Account) -> BTreeMap<String, usize> {
+    let mut zones = BTreeMap::new();
+    for instance in instances(aws) {
+        *zones.entry(stack::text(&instance["Placement"]["AvailabilityZone"])).or_insert(0) += 1;
+    }
+    zones
+}
+
 #[test]
 fn a_cluster_grows_and_shrinks_around_the_nodes_that_stay() {
     with_each_cli(|aws, workspace| {
@@ -160,6 +169,9 @@ fn a_cluster_grows_and_shrinks_around_the_nodes_that_stay() {
             workspace.plan().expect_no_changes();
             let now = nodes(aws);
             assert_eq!((now.len(), first.intersection(&now).count()), (count, kept));
+            let zones = per_zone(aws);
+            let [least, most] = [zones.values().min(), zones.values().max()].map(|of| of.copied().unwrap_or_default());
+            assert!(zones.len() == 2 && most - least <= 1, "{zones:?}");
         }
         workspace.destroy().expect_success();
     });
