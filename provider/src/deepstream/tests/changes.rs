@@ -237,11 +237,31 @@ async fn what_a_create_left_while_its_cache_came_up_is_taken_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_is_imported_by_its_name_and_planned_empty() {
+async fn a_cluster_is_imported_by_its_name_or_arn_and_planned_empty() {
     let core = built(&small()).await;
+    let arn = core.state().get("arn").as_str().unwrap().to_owned();
+    for id in [STACK, arn.as_str()] {
+        let mut other = Core::new(core.aws.clone());
+        assert_eq!(other.import(id).await.faults(), Vec::<String>::new());
+        assert_eq!(other.changes(&configuration(&small())).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_aws_does_not_tell_an_import_is_the_configurations_and_changes_nothing_there() {
+    let core = built(&full()).await;
+    let (before, config) = (picture(&core), configuration(&full()));
     let mut other = Core::new(core.aws.clone());
     assert_eq!(other.import(STACK).await.faults(), Vec::<String>::new());
-    assert_eq!(other.changes(&configuration(&small())).await, Vec::<String>::new());
+    let untold = ["cache.auth_token_parameter", "dns_record", "hostname", "user_data_extra"];
+    let made_of_them = ["config_yaml", "ready", "url", "user_data_sha256"];
+    let shown = other.changes(&config).await;
+    let expected = |path: &&String| untold.iter().chain(&made_of_them).any(|name| path.starts_with(name));
+    assert_eq!(shown.iter().filter(|path| !expected(path)).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert!(untold.iter().all(|name| shown.iter().any(|path| path.starts_with(name))), "{shown:?}");
+    other.apply(Some(&config)).await.succeeded();
+    assert_eq!(other.changes(&config).await, Vec::<String>::new());
+    assert_eq!(picture(&core), before);
 }
 
 #[tokio::test(start_paused = true)]
