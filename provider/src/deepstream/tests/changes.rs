@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use tfplugin::value::Value;
 
 use super::{
     Core, STACK, Tested, built, change, configuration, full, inhabited, outage, picture, quiet_changes,
-    rolling_changes, settle, small, update,
+    rolling_changes, settle, shortage, small, update,
 };
 use crate::aws::fake::{FakeAws, Fault, State, Verdict};
 use crate::aws::{Direction, NewInstance, Peer, RuleSettings, Tags};
@@ -107,10 +107,17 @@ async fn the_nodes_have_the_user_data_that_the_state_tells_the_digest_of_and_no_
 
 #[tokio::test(start_paused = true)]
 async fn no_change_leaves_fewer_healthy_nodes_than_wanted() {
-    for operation in rolling_changes().into_iter().chain(quiet_changes()) {
+    let of_nodes = |count: usize| change(small(), &json!({"node_count": count}));
+    let larger = [
+        update("three other nodes", of_nodes(3), &json!({"deepstream_version": "7.0.1"})),
+        update("fewer and other nodes", of_nodes(4), &json!({"node_count": 3, "deepstream_version": "7.0.1"})),
+    ];
+    for operation in rolling_changes().into_iter().chain(quiet_changes()).chain(larger) {
         let (before, after) = (operation.before.unwrap(), operation.after.unwrap());
+        let count = |config: &Json| config["node_count"].as_u64().map_or(2, |count| usize::try_from(count).unwrap());
+        let wanted = count(&before).min(count(&after));
         let mut core = built(&before).await;
-        core.aws.watch(outage);
+        core.aws.watch(move |state| shortage(state, wanted));
         core.apply(Some(&configuration(&after))).await.succeeded();
         settle().await;
         assert_eq!(core.aws.violations(), Vec::<String>::new(), "{}", operation.name);
