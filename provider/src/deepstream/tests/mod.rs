@@ -108,7 +108,10 @@ async fn inhabited() -> FakeAws {
         state.interface_release = Duration::from_secs(5);
         state.booting = Duration::from_secs(3);
         state.cache_changing = Duration::from_secs(10);
-        state.parameters.insert("/token".to_owned(), "a-token-of-16-chars".to_owned());
+        state.subnets.values_mut().for_each(|subnet| subnet.has_ipv6 = true);
+        for (name, token) in [("/token", "a-token-of-16-chars"), ("/other", "another-of-16-chars")] {
+            state.parameters.insert(name.to_owned(), token.to_owned());
+        }
     }
     let neighbour = change(small(), &json!({"name": NEIGHBOUR}));
     Core::new(aws.clone()).apply(Some(&configuration(&neighbour))).await.succeeded();
