@@ -1,6 +1,6 @@
 //! The deepstream cluster with real Terraform: from nothing to nothing, what changes replace, and the user data.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use acceptance_tests::{Account, Seed, Workspace, with_each_cli};
 use base64::Engine as _;
@@ -45,6 +45,14 @@ pub(crate) fn nodes(aws: &Account) -> BTreeSet<String> {
         stack::text(&instance["InstanceId"])
     };
     instances(aws).iter().map(id).collect()
+}
+
+/// The size of each node's only volume, in GiB. All are encrypted.
+fn volumes(aws: &Account) -> Vec<Value> {
+    let filter = json!([{ "Name": "attachment.instance-id", "Values": nodes(aws) }]);
+    let volumes = stack::list(&aws.call("ec2", "describe_volumes", json!({ "Filters": filter })), "Volumes");
+    assert!(volumes.iter().all(|volume| volume["Encrypted"] == true), "{volumes:?}");
+    volumes.iter().map(|volume| volume["Size"].clone()).collect()
 }
 
 /// The user data of an instance, as AWS has it.
@@ -93,6 +101,7 @@ fn a_cluster_is_created_planned_empty_and_destroyed_without_a_trace() {
         let zones: BTreeSet<String> =
             stack::list(&state, "nodes").iter().map(|node| stack::text(&node["availability_zone"])).collect();
         assert_eq!(zones.len(), 2, "{zones:?}");
+        assert_eq!(volumes(aws), [8, 8]);
         let digest = stack::text(&state["user_data_sha256"]);
         for id in &ids {
             let data = user_data(aws, id);
@@ -121,6 +130,7 @@ fn what_is_on_the_nodes_replaces_them_and_what_is_around_them_does_not() {
             ("instance_type = \"t3.small\"", true),
             ("port = 7020", true),
             ("port = 7020\ncache = { node_type = \"cache.t3.small\", replica_count = 1 }", false),
+            ("port = 7020", false),
         ] {
             workspace.write("main.tf", &cluster(seed, more));
             workspace.plan().expect_changes();
@@ -137,6 +147,15 @@ fn what_is_on_the_nodes_replaces_them_and_what_is_around_them_does_not() {
     });
 }
 
+/// How many nodes there are in each zone.
+fn per_zone(aws: &Account) -> BTreeMap<String, usize> {
+    let mut zones = BTreeMap::new();
+    for instance in instances(aws) {
+        *zones.entry(stack::text(&instance["Placement"]["AvailabilityZone"])).or_insert(0) += 1;
+    }
+    zones
+}
+
 #[test]
 fn a_cluster_grows_and_shrinks_around_the_nodes_that_stay() {
     with_each_cli(|aws, workspace| {
@@ -150,6 +169,9 @@ fn a_cluster_grows_and_shrinks_around_the_nodes_that_stay() {
             workspace.plan().expect_no_changes();
             let now = nodes(aws);
             assert_eq!((now.len(), first.intersection(&now).count()), (count, kept));
+            let zones = per_zone(aws);
+            let [least, most] = [zones.values().min(), zones.values().max()].map(|of| of.copied().unwrap_or_default());
+            assert!(zones.len() == 2 && most - least <= 1, "{zones:?}");
         }
         workspace.destroy().expect_success();
     });
@@ -163,6 +185,9 @@ struct Update {
     /// What must be so afterwards, in AWS and in the state.
     check: fn(&Account, &Value),
 }
+
+const DEFAULT_POLICY: &str = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09";
+const OTHER_POLICY: &str = "ELBSecurityPolicy-TLS13-1-2-2021-06";
 
 /// The parameter of an image that is not the newest.
 const OTHER_IMAGE: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-6.1-x86_64";
@@ -182,10 +207,14 @@ fn certificates(aws: &Account) -> Vec<(Value, Value)> {
     listeners.into_iter().map(|listener| (listener["port"].clone(), listener["certificate"].clone())).collect()
 }
 
+/// Arguments with which clients connect encrypted.
+fn encrypted(seed: &Seed, certificate: &str) -> String {
+    format!("certificate_arn = {}\nhostname = {}", json!(certificate), json!(seed.hostname))
+}
+
 /// The changes that the other tests do not make. Each takes back the one before it.
 fn updates(aws: &Account) -> Vec<Update> {
     let seed = aws.seed();
-    let encrypted = |arn: &String| format!("certificate_arn = {}\nhostname = {}", json!(arn), json!(seed.hostname));
     let own_image = aws.call("ec2", "register_image", json!({ "Name": "own" }))["ImageId"].clone();
     vec![
         // Its root volume has another name than that of Amazon Linux.
@@ -218,7 +247,7 @@ fn updates(aws: &Account) -> Vec<Update> {
             },
         },
         Update {
-            arguments: encrypted(&seed.certificate_arn),
+            arguments: encrypted(seed, &seed.certificate_arn),
             kept: Some(2),
             check: |aws, state| {
                 let expected = [(json!(80), Value::Null), (json!(443), json!(aws.seed().certificate_arn))];
@@ -227,7 +256,7 @@ fn updates(aws: &Account) -> Vec<Update> {
             },
         },
         Update {
-            arguments: encrypted(&seed.wildcard_certificate_arn),
+            arguments: encrypted(seed, &seed.wildcard_certificate_arn),
             kept: Some(2),
             check: |aws, _| {
                 assert_eq!(certificates(aws)[1], (json!(443), json!(aws.seed().wildcard_certificate_arn)));
@@ -254,13 +283,171 @@ fn updates(aws: &Account) -> Vec<Update> {
                 let ids = stack::list(state, "nodes");
                 let data = user_data(aws, &stack::text(&ids[0]["instance_id"]));
                 assert!(data.contains("redis.internal"), "{data}");
+                assert!(!stack::text(&state["config_yaml"]).contains("tls"), "{state}");
             },
         },
     ]
 }
 
+/// Those of what is around the nodes, several arguments at a time.
+fn updates_around_the_nodes(aws: &Account) -> Vec<Update> {
+    let seed = aws.seed();
+    let of_all = [
+        format!("hostname = {}", json!(seed.hostname)),
+        format!("dns_record = {{ zone_id = {} }}", json!(seed.zone_id)),
+        "client_cidr_blocks = [\"192.0.2.0/24\"]".to_owned(),
+        "deregistration_delay = 5".to_owned(),
+        "stickiness = { type = \"lb_cookie\", duration = 3600 }".to_owned(),
+        "tags = { team = \"one\" }".to_owned(),
+    ];
+    let listeners = |more: &str| format!("{}\n{more}", encrypted(seed, &seed.certificate_arn));
+    vec![
+        Update {
+            arguments: of_all.join("\n"),
+            kept: Some(2),
+            check: |aws, state| {
+                assert_eq!(state["url"], format!("ws://{}", aws.seed().hostname));
+                assert_eq!(records(aws), 1);
+                let rules = stack::rules(aws);
+                let clients: Vec<&String> = rules.iter().filter(|rule| rule.starts_with("from ")).collect();
+                assert_eq!(clients, ["from 192.0.2.0/24 tcp 80-80"]);
+                let attributes = group_attributes(aws, state);
+                assert_eq!(attributes["deregistration_delay.timeout_seconds"], "5");
+                assert_eq!(attributes["stickiness.enabled"], "true");
+                assert_eq!(attributes["stickiness.lb_cookie.duration_seconds"], "3600");
+                for instance in instances(aws) {
+                    let tags = stack::list(&instance, "Tags");
+                    assert!(tags.contains(&json!({ "Key": "team", "Value": "one" })), "{tags:?}");
+                }
+            },
+        },
+        Update {
+            arguments: listeners(&format!("listeners = {{ redirect_http = true }}\nssl_policy = \"{OTHER_POLICY}\"")),
+            kept: Some(2),
+            check: |aws, state| {
+                assert_eq!(served(aws), [json!([80, "redirect", null]), json!([443, "forward", OTHER_POLICY])]);
+                assert_eq!(records(aws), 0);
+                let attributes = group_attributes(aws, state);
+                assert_eq!(attributes["deregistration_delay.timeout_seconds"], "30");
+                assert_eq!(attributes["stickiness.enabled"], "false");
+            },
+        },
+        Update {
+            arguments: listeners("listeners = { http = false }"),
+            kept: Some(2),
+            check: |aws, _| assert_eq!(served(aws), [json!([443, "forward", DEFAULT_POLICY])]),
+        },
+    ]
+}
+
+/// How many records of the host name there are.
+fn records(aws: &Account) -> usize {
+    let zone = json!({ "HostedZoneId": aws.seed().zone_id });
+    let records = aws.call("route53", "list_resource_record_sets", zone);
+    let name = |record: &Value| stack::text(&record["Name"]).trim_end_matches('.').to_owned();
+    stack::list(&records, "ResourceRecordSets").iter().filter(|record| name(record) == aws.seed().hostname).count()
+}
+
+/// The attributes of the target group, by key.
+fn group_attributes(aws: &Account, state: &Value) -> Value {
+    let group = json!({ "TargetGroupArn": state["target_group_arn"] });
+    let answer = aws.call("elbv2", "describe_target_group_attributes", group);
+    let attributes = stack::list(&answer, "Attributes").into_iter();
+    attributes.map(|attribute| (stack::text(&attribute["Key"]), attribute["Value"].clone())).collect()
+}
+
+/// The listeners: port, what they do, and their security policy.
+fn served(aws: &Account) -> Vec<Value> {
+    let listeners = stack::listeners(aws);
+    listeners.iter().map(|one| json!([one["port"], one["action"], one["ssl_policy"]])).collect()
+}
+
+/// Those of what the nodes and the cache are made of, several arguments at a time.
+fn updates_of_the_nodes_and_the_cache(aws: &Account) -> Vec<Update> {
+    let subnets = &aws.seed().public_subnet_ids;
+    aws.call("ec2", "create_key_pair", json!({ "KeyName": "ops" }));
+    aws.call("iam", "create_instance_profile", json!({ "InstanceProfileName": "realtime" }));
+    let token = json!({ "Name": "/realtime/token", "Value": "a-token-of-redis", "Type": "SecureString" });
+    aws.call("ssm", "put_parameter", token);
+    let made_of = [
+        format!("subnet_ids = {}\nnode_subnet_ids = {}", json!(subnets), json!(subnets[1..3])),
+        "root_volume_size = 9\nkey_name = \"ops\"\niam_instance_profile = \"realtime\"".to_owned(),
+        "user_data_extra = \"echo hello\"".to_owned(),
+    ];
+    let token = "auth_token_parameter = \"/realtime/token\"";
+    let of_cache = |more: &str| {
+        format!("iam_instance_profile = \"realtime\"\ncache = {{ {token}, at_rest_encryption = false{more} }}")
+    };
+    vec![
+        Update {
+            arguments: made_of.join("\n"),
+            kept: Some(0),
+            check: |aws, _| {
+                let subnets: BTreeSet<String> = aws.seed().public_subnet_ids[1..3].iter().cloned().collect();
+                assert_eq!(of_nodes(aws, "SubnetId"), subnets);
+                assert_eq!(of_nodes(aws, "KeyName"), BTreeSet::from(["ops".to_owned()]));
+                assert_eq!(volumes(aws), [9, 9]);
+                for instance in instances(aws) {
+                    let profile = stack::text(&instance["IamInstanceProfile"]["Arn"]);
+                    assert!(profile.ends_with(":instance-profile/realtime"), "{profile}");
+                    let data = user_data(aws, &stack::text(&instance["InstanceId"]));
+                    assert!(data.contains("echo hello"), "{data}");
+                }
+            },
+        },
+        // A new cache.
+        Update {
+            arguments: of_cache(", engine_version = \"6.2\""),
+            kept: Some(0),
+            check: |aws, _| {
+                let cache = cache(aws);
+                assert_eq!(cache["AuthTokenEnabled"], true);
+                assert_eq!(cache["AtRestEncryptionEnabled"], false);
+                assert!(engine_version(aws, &cache).starts_with("6.2"), "{cache}");
+                for node in nodes(aws) {
+                    let data = user_data(aws, &node);
+                    assert!(data.contains("/realtime/token") && !data.contains("echo hello"), "{data}");
+                }
+            },
+        },
+        Update {
+            arguments: of_cache(""),
+            kept: Some(2),
+            check: |aws, _| {
+                let cache = cache(aws);
+                assert!(engine_version(aws, &cache).starts_with("7.1"), "{cache}");
+            },
+        },
+    ]
+}
+
+/// The only cache of the account.
+fn cache(aws: &Account) -> Value {
+    let caches = aws.call("elasticache", "describe_replication_groups", json!({}));
+    let caches = stack::list(&caches, "ReplicationGroups");
+    assert_eq!(caches.len(), 1, "{caches:?}");
+    caches[0].clone()
+}
+
+/// The version of a cache, which its members have.
+fn engine_version(aws: &Account, cache: &Value) -> String {
+    let member = json!({ "CacheClusterId": cache["MemberClusters"][0] });
+    let member = aws.call("elasticache", "describe_cache_clusters", member);
+    stack::text(&member["CacheClusters"][0]["EngineVersion"])
+}
+
 #[test]
 fn every_other_update_leads_where_it_should_and_keeps_the_load_balancer() {
+    check_updates(|aws| [updates_around_the_nodes(aws), updates(aws)].into_iter().flatten().collect());
+}
+
+#[test]
+fn what_the_nodes_and_the_cache_are_made_of_changes_several_arguments_at_a_time() {
+    check_updates(updates_of_the_nodes_and_the_cache);
+}
+
+/// Makes one change of a cluster after the other, and ends it.
+fn check_updates(updates: fn(&Account) -> Vec<Update>) {
     with_each_cli(|aws, workspace| {
         let before = inventory(aws);
         workspace.write("main.tf", &cluster(aws.seed(), ""));

@@ -3,7 +3,7 @@
 use acceptance_tests::with_each_cli;
 use serde_json::json;
 
-use crate::stack;
+use crate::{cluster, stack};
 
 const ADDRESS: &str = "codestream_alb.onprem";
 
@@ -19,6 +19,23 @@ fn a_stack_of_ours_is_imported_by_name_and_by_arn_and_plans_empty() {
             importing.write("main.tf", &configuration);
             importing.import(ADDRESS, id).expect_success();
             assert_eq!(importing.attributes("codestream_alb", "onprem")["arn"], json!(arn));
+            importing.plan().expect_no_changes();
+        }
+    });
+}
+
+#[test]
+fn a_cluster_is_imported_by_name_and_by_arn_and_plans_empty() {
+    with_each_cli(|aws, workspace| {
+        let configuration = cluster::cluster(aws.seed(), "");
+        workspace.write("main.tf", &configuration);
+        workspace.apply().expect_success();
+        let arn = stack::text(&stack::load_balancer(aws)["LoadBalancerArn"]);
+        for id in ["realtime", arn.as_str()] {
+            let importing = workspace.another(aws).expect("a workspace");
+            importing.write("main.tf", &configuration);
+            importing.import(&format!("{}.realtime", cluster::TYPE), id).expect_success();
+            assert_eq!(importing.attributes(cluster::TYPE, "realtime")["arn"], json!(arn));
             importing.plan().expect_no_changes();
         }
     });

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::cluster::{cluster, nodes, user_data};
 use crate::stack;
 
 const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -14,6 +15,8 @@ const SECRET_KEY: &str = "marker-of-a-secret-key";
 const TOKEN: &str = "marker-of-a-session-token";
 /// What is in the host's configuration file.
 const PASSWORD: &str = "marker-of-a-password";
+/// What is in the parameter that the cache has its token from.
+const TOKEN_OF_REDIS: &str = "marker-of-a-token-of-redis";
 
 /// What there is to say: a stack, what the data sources tell of what it stands on, and a merge of the host's file of
 /// which only the length is told.
@@ -50,33 +53,54 @@ fn live(aws: &Account, workspace: &Workspace, environment: &[(&str, &str)]) -> V
     let host = json!({ "apiServer": { "port": 80 }, "password": PASSWORD }).to_string();
     workspace.write("host.json", &host);
     aws.proxy().inject(Rule::on("CreateListener", Fault::Fail(403, "AccessDenied")));
-    let failed = run(&["apply", "-no-color", "-auto-approve"], 1);
-    let applied = run(&["apply", "-no-color", "-auto-approve"], 0);
-    let planned = run(&["plan", "-no-color", "-out=plan.tfplan"], 0);
-    let [plan, _] = run(&["show", "-json", "plan.tfplan"], 0);
-    let [shown, _] = run(&["show", "-json"], 0);
-    let state = fs::read_to_string(workspace.directory().join("terraform.tfstate")).expect("a state");
+    let mut said = created_at_last(workspace, environment);
+    let mut left = left(workspace, environment);
     workspace.write("host.json", &host.replace('}', ",}"));
     let refused = run(&["plan", "-no-color"], 1);
     let reason = unframed(&refused[1]);
     assert!(reason.contains("Is not valid JSON"), "{reason}");
     workspace.write("host.json", &host);
     let destroyed = run(&["destroy", "-no-color", "-auto-approve"], 0);
+    said.extend([refused, destroyed].into_iter().flatten());
+    left.extend([("the messages", said.join("\n")), ("the log", log(workspace))]);
+    left
+}
 
+/// What an apply says that fails, and the next one, which does not.
+fn created_at_last(workspace: &Workspace, environment: &[(&str, &str)]) -> Vec<String> {
+    let apply = ["apply", "-no-color", "-auto-approve"];
+    let failed = traced(workspace, environment, &apply, 1);
+    let reason = unframed(&failed[1]);
+    assert!(reason.contains("AccessDenied"), "{reason}");
+    [failed, traced(workspace, environment, &apply, 0)].into_iter().flatten().collect()
+}
+
+/// A plan, in words and as it is saved, and the state, each part with its name.
+fn left(workspace: &Workspace, environment: &[(&str, &str)]) -> Vec<(&'static str, String)> {
+    let run = |arguments: &[&str]| traced(workspace, environment, arguments, 0);
+    let planned = run(&["plan", "-no-color", "-out=plan.tfplan"]);
+    let [plan, _] = run(&["show", "-json", "plan.tfplan"]);
+    let [shown, _] = run(&["show", "-json"]);
+    let state = fs::read_to_string(workspace.directory().join("terraform.tfstate")).expect("a state");
     let mut plan: Value = serde_json::from_str(&plan).expect("a plan");
     for repeated in ["configuration", "variables"] {
         // Here Terraform repeats what the user has written.
         plan.as_object_mut().expect("an object").remove(repeated);
     }
-    let messages = [failed, applied, planned, refused, destroyed].into_iter().flatten().collect::<Vec<_>>();
     vec![
-        ("the messages", messages.join("\n")),
+        ("the plan as shown", planned.join("\n")),
         ("the plan", plan.to_string()),
         ("the state as shown", shown),
         ("the private state", private(&state)),
         ("the state", state),
-        ("the log", fs::read_to_string(workspace.directory().join("trace.log")).expect("a log")),
     ]
+}
+
+/// Everything that was logged so far.
+fn log(workspace: &Workspace) -> String {
+    let log = fs::read_to_string(workspace.directory().join("trace.log")).expect("a log");
+    assert!(log.contains("provider.terraform-provider-codestream: "), "no log of ours");
+    log
 }
 
 /// What the provider keeps beside the state of each object.
@@ -95,7 +119,6 @@ fn look_for_secrets(provider_block: &str, variables: &str, environment: &[(&str,
     with_each_cli(|aws, workspace| {
         workspace.write("main.tf", &configuration(aws, provider_block, variables));
         for (place, text) in live(aws, workspace, environment) {
-            assert!(place != "the log" || text.contains("provider.terraform-provider-codestream: "), "no log of ours");
             for secret in [ACCESS_KEY, SECRET_KEY, TOKEN, PASSWORD] {
                 assert_eq!(text.lines().find(|line| line.contains(secret)), None, "{secret} is in {place}");
             }
@@ -124,4 +147,30 @@ fn secrets_of_the_environment_are_nowhere_to_be_read() {
     let variables =
         [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY), ("AWS_SESSION_TOKEN", TOKEN)];
     look_for_secrets("", "", &variables);
+}
+
+#[test]
+fn the_token_of_redis_goes_from_its_parameter_to_the_cache_and_is_nowhere_else() {
+    with_each_cli(|aws, workspace| {
+        let token = json!({ "Name": "/realtime/token", "Value": TOKEN_OF_REDIS, "Type": "SecureString" });
+        aws.call("ssm", "put_parameter", token);
+        aws.call("iam", "create_instance_profile", json!({ "InstanceProfileName": "realtime" }));
+        let arguments = "cache = { auth_token_parameter = \"/realtime/token\" }\niam_instance_profile = \"realtime\"";
+        workspace.write("main.tf", &cluster(aws.seed(), arguments));
+        aws.proxy().inject(Rule::on("CreateReplicationGroup", Fault::Fail(403, "AccessDenied")));
+        let mut said = created_at_last(workspace, &[]);
+        let mut left = left(workspace, &[]);
+        let caches = aws.call("elasticache", "describe_replication_groups", json!({}));
+        assert_eq!(caches["ReplicationGroups"][0]["AuthTokenEnabled"], true, "{caches}");
+        for node in nodes(aws) {
+            let data = user_data(aws, &node);
+            assert!(data.contains("/realtime/token"), "{data}");
+            left.push(("the user data", data));
+        }
+        said.extend(traced(workspace, &[], &["destroy", "-no-color", "-auto-approve"], 0));
+        left.extend([("the messages", said.join("\n")), ("the log", log(workspace))]);
+        for (place, text) in left {
+            assert_eq!(text.lines().find(|line| line.contains(TOKEN_OF_REDIS)), None, "it is in {place}");
+        }
+    });
 }

@@ -6,11 +6,11 @@ use tfplugin::value::Value;
 use super::core::Core;
 use super::{
     Operation, STACK, change, changes_of_service, changes_of_settings, configuration, crowded, full, http, inhabited,
-    operation, outage, picture, settle, update,
+    operation, outage, picture, update,
 };
 use crate::alb::CodestreamAlb;
-use crate::aws::fake::{FakeAws, Fault, State};
-use crate::resource::testing::faults::{Subject, Trial, imports, try_all, unlike};
+use crate::aws::fake::{FakeAws, State, cert_arn};
+use crate::resource::testing::faults::{Subject, try_all, try_pairs};
 
 pub(super) struct Tested;
 
@@ -70,42 +70,12 @@ fn a_change_of_settings_converges_after_every_fault() {
     try_all::<Tested>(&changes_of_settings().into_iter().chain([exchange]).collect::<Vec<_>>());
 }
 
-/// A fault that hits an apply which itself repairs an earlier one.
 #[tokio::test(start_paused = true)]
 async fn two_faults_in_a_row_converge_too() {
-    let small = operation("small create", None, Some(http()));
-    let secure = update(
-        "HTTP to HTTPS",
-        http(),
-        &change(http(), &json!({"protocol": "HTTPS", "certificate_arn": crate::aws::fake::cert_arn(1)})),
-    );
-    let mut failed = Vec::new();
-    for operation in [small, secure] {
-        let trial = Trial::<Tested>::new(&operation).await;
-        let config = configuration(operation.after.as_ref().unwrap());
-        let died = Fault::Crash { after_effect: true };
-        // Every seventh call, and after it every fifth of the run that follows: prime, so that both wander.
-        for first in (0..trial.expected.calls.len() - 1).step_by(7) {
-            for second in (0..trial.expected.calls.len()).step_by(5) {
-                let mut core = trial.base.fork();
-                core.aws.fail_at(first, died);
-                core.apply(Some(&config)).await;
-                core.aws.clear_faults();
-                core.aws.fail_at(core.aws.calls().len() + second, died);
-                core.apply(Some(&config)).await;
-                core.aws.clear_faults();
-                let last = core.apply(Some(&config)).await;
-                if imports(&last, STACK) {
-                    continue;
-                }
-                settle().await;
-                let mut wrong = last.faults();
-                wrong.extend(unlike(&trial.expected.end, &picture(&core)));
-                if !wrong.is_empty() {
-                    failed.push(format!("{}, {first} and {second}: {wrong:?}", operation.name));
-                }
-            }
-        }
-    }
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    let secure = json!({"protocol": "HTTPS", "certificate_arn": cert_arn(1)});
+    try_pairs::<Tested>(&[
+        operation("small create", None, Some(http())),
+        update("HTTP to HTTPS", http(), &change(http(), &secure)),
+    ])
+    .await;
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use tfplugin::value::Value;
 
 use super::{
     Core, STACK, Tested, built, change, configuration, full, inhabited, outage, picture, quiet_changes,
-    rolling_changes, settle, small, unknowns, update,
+    rolling_changes, settle, shortage, small, unknowns, update,
 };
 use crate::aws::fake::{FakeAws, Fault, State, Verdict};
 use crate::aws::{Direction, NewInstance, Peer, RuleSettings, Tags};
@@ -105,12 +105,41 @@ async fn the_nodes_have_the_user_data_that_the_state_tells_the_digest_of_and_no_
     assert!(tokens.contains(&Some("a-token-of-16-chars".to_owned())));
 }
 
+/// Changes of arguments that the others leave as they are. Every fault at every call of these would take long.
+fn further_changes() -> Vec<Operation> {
+    let of_nodes = json!({
+        "root_volume_size": 9, "key_name": "dev", "iam_instance_profile": "other", "user_data_extra": "echo bye",
+    });
+    let of_group =
+        json!({"deregistration_delay": 6, "stickiness": {"type": "lb_cookie"}, "dns_record": null, "hostname": null});
+    let clients = json!({
+        "ip_address_type": "dualstack", "client_ipv6_cidr_blocks": ["2001:db8::/32"],
+        "client_prefix_list_ids": ["pl-0a"],
+    });
+    vec![
+        update("what the nodes are made of", full(), &of_nodes),
+        update("another token", full(), &json!({"cache": {"replica_count": 1, "auth_token_parameter": "/other"}})),
+        update("Redis in cleartext", small(), &json!({"cache": {"transit_encryption": false}})),
+        update("a redirect", full(), &json!({"listeners": {"redirect_http": true}})),
+        update("encrypted only", full(), &json!({"listeners": {"http": false}})),
+        update("target group and record", full(), &of_group),
+        update("other clients", small(), &clients),
+    ]
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_change_leaves_fewer_healthy_nodes_than_wanted() {
-    for operation in rolling_changes().into_iter().chain(quiet_changes()) {
+    let of_nodes = |count: usize| change(small(), &json!({"node_count": count}));
+    let larger = [
+        update("three other nodes", of_nodes(3), &json!({"deepstream_version": "7.0.1"})),
+        update("fewer and other nodes", of_nodes(4), &json!({"node_count": 3, "deepstream_version": "7.0.1"})),
+    ];
+    for operation in rolling_changes().into_iter().chain(quiet_changes()).chain(further_changes()).chain(larger) {
         let (before, after) = (operation.before.unwrap(), operation.after.unwrap());
+        let count = |config: &Json| config["node_count"].as_u64().map_or(2, |count| usize::try_from(count).unwrap());
+        let wanted = count(&before).min(count(&after));
         let mut core = built(&before).await;
-        core.aws.watch(outage);
+        core.aws.watch(move |state| shortage(state, wanted));
         core.apply(Some(&configuration(&after))).await.succeeded();
         settle().await;
         assert_eq!(core.aws.violations(), Vec::<String>::new(), "{}", operation.name);
@@ -120,7 +149,7 @@ async fn no_change_leaves_fewer_healthy_nodes_than_wanted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_change_ends_where_a_create_would() {
-    for operation in rolling_changes().into_iter().chain(quiet_changes()) {
+    for operation in rolling_changes().into_iter().chain(quiet_changes()).chain(further_changes()) {
         // A cache keeps the subnets that it was created in.
         if operation.name == "other subnets" {
             continue;
@@ -237,11 +266,31 @@ async fn what_a_create_left_while_its_cache_came_up_is_taken_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_is_imported_by_its_name_and_planned_empty() {
+async fn a_cluster_is_imported_by_its_name_or_arn_and_planned_empty() {
     let core = built(&small()).await;
+    let arn = core.state().get("arn").as_str().unwrap().to_owned();
+    for id in [STACK, arn.as_str()] {
+        let mut other = Core::new(core.aws.clone());
+        assert_eq!(other.import(id).await.faults(), Vec::<String>::new());
+        assert_eq!(other.changes(&configuration(&small())).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_aws_does_not_tell_an_import_is_the_configurations_and_changes_nothing_there() {
+    let core = built(&full()).await;
+    let (before, config) = (picture(&core), configuration(&full()));
     let mut other = Core::new(core.aws.clone());
     assert_eq!(other.import(STACK).await.faults(), Vec::<String>::new());
-    assert_eq!(other.changes(&configuration(&small())).await, Vec::<String>::new());
+    let untold = ["cache.auth_token_parameter", "dns_record", "hostname", "user_data_extra"];
+    let made_of_them = ["config_yaml", "ready", "url", "user_data_sha256"];
+    let shown = other.changes(&config).await;
+    let expected = |path: &&String| untold.iter().chain(&made_of_them).any(|name| path.starts_with(name));
+    assert_eq!(shown.iter().filter(|path| !expected(path)).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert!(untold.iter().all(|name| shown.iter().any(|path| path.starts_with(name))), "{shown:?}");
+    other.apply(Some(&config)).await.succeeded();
+    assert_eq!(other.changes(&config).await, Vec::<String>::new());
+    assert_eq!(picture(&core), before);
 }
 
 #[tokio::test(start_paused = true)]

@@ -108,7 +108,10 @@ async fn inhabited() -> FakeAws {
         state.interface_release = Duration::from_secs(5);
         state.booting = Duration::from_secs(3);
         state.cache_changing = Duration::from_secs(10);
-        state.parameters.insert("/token".to_owned(), "a-token-of-16-chars".to_owned());
+        state.subnets.values_mut().for_each(|subnet| subnet.has_ipv6 = true);
+        for (name, token) in [("/token", "a-token-of-16-chars"), ("/other", "another-of-16-chars")] {
+            state.parameters.insert(name.to_owned(), token.to_owned());
+        }
     }
     let neighbour = change(small(), &json!({"name": NEIGHBOUR}));
     Core::new(aws.clone()).apply(Some(&configuration(&neighbour))).await.succeeded();
@@ -129,9 +132,13 @@ fn picture(core: &Core) -> String {
     core.picture(NEIGHBOUR)
 }
 
-/// Why clients would be cut off, or the cluster be too small: every listener that forwards must lead to two healthy
-/// nodes.
+/// Why clients would be cut off, or the cluster be too small: no test makes one of fewer than two nodes.
 fn outage(state: &State) -> Option<String> {
+    shortage(state, 2)
+}
+
+/// Why a cluster of so many nodes would be too small: every listener that forwards must lead to that many healthy ones.
+fn shortage(state: &State, wanted: usize) -> Option<String> {
     let (arn, _) = state.load_balancers.iter().find(|(_, found)| found.info.name == STACK)?;
     let ours = |listener: &&Listener| listener.load_balancer_arn == *arn;
     let listeners: Vec<&Listener> = state.listeners.values().filter(ours).collect();
@@ -148,7 +155,8 @@ fn outage(state: &State) -> Option<String> {
             .flat_map(|group| group.targets.values())
             .filter(|target| target.draining_until.is_none() && target.health == Health::Healthy)
             .count();
-        (healthy < 2).then(|| format!("the listener on {} leads to {healthy} healthy nodes", listener.settings.port))
+        (healthy < wanted)
+            .then(|| format!("the listener on {} leads to {healthy} healthy nodes", listener.settings.port))
     })
 }
 

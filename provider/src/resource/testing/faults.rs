@@ -149,6 +149,27 @@ impl<'a, S: Subject> Trial<'a, S> {
         wrong
     }
 
+    /// Dies at a call, and once more at one of the run that follows, and says what is wrong after a third.
+    async fn run_into_two(&self, first: usize, second: usize) -> Vec<String> {
+        let died = Fault::Crash { after_effect: true };
+        let config = self.operation.after.as_ref().map(S::configuration);
+        let mut core = self.base.fork();
+        core.aws.fail_at(first, died);
+        core.apply(config.as_ref()).await;
+        core.aws.clear_faults();
+        core.aws.fail_at(core.aws.calls().len() + second, died);
+        core.apply(config.as_ref()).await;
+        core.aws.clear_faults();
+        let last = core.apply(config.as_ref()).await;
+        if imports(&last, S::STACK) {
+            return Vec::new();
+        }
+        settle().await;
+        let mut wrong = last.faults();
+        wrong.extend(unlike(&self.expected.end, &S::picture(&core)));
+        wrong
+    }
+
     /// Whether the call is a read of a step, which is made again when AWS does not answer it.
     fn only_delays(&self, index: usize, fault: Fault) -> bool {
         let (before, call) = (&self.expected.calls[..index], &self.expected.calls[index]);
@@ -166,7 +187,7 @@ impl<'a, S: Subject> Trial<'a, S> {
 }
 
 /// Whether a run ends in the advice to import the stack.
-pub(crate) fn imports(applied: &Applied, stack: &str) -> bool {
+fn imports(applied: &Applied, stack: &str) -> bool {
     applied.errors().iter().any(|error| error.contains(&format!("terraform import ADDRESS {stack}")))
 }
 
@@ -198,6 +219,25 @@ pub(crate) fn try_all<S: Subject>(operations: &[Operation]) {
     writeln!(std::io::stderr(), "{cases} cases of {} operations", operations.len()).unwrap();
     let shown: Vec<&str> = failed.iter().map(String::as_str).take(20).collect();
     assert!(failed.is_empty(), "{} of {cases} cases failed; the first:\n{}", failed.len(), shown.join("\n"));
+}
+
+/// Tries faults that hit a run which itself repairs what an earlier one has left.
+pub(crate) async fn try_pairs<S: Subject>(operations: &[Operation]) {
+    let mut failed = Vec::new();
+    for operation in operations {
+        let trial = Trial::<S>::new(operation).await;
+        let calls = trial.expected.calls.len();
+        // Every seventh call, and after it every fifth of the run that follows: prime, so that both wander.
+        for first in (0..calls - 1).step_by(7) {
+            for second in (0..calls).step_by(5) {
+                let wrong = trial.run_into_two(first, second).await;
+                if !wrong.is_empty() {
+                    failed.push(format!("{}, {first} and {second}: {wrong:?}", operation.name));
+                }
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 /// What one thread tries. Its clock is its own, so it makes every operation ready for itself.
