@@ -547,10 +547,14 @@ async fn what_a_plan_tells_while_an_argument_is_unknown_stays_true() {
     let config = change(
         full(),
         &json!({
-            "api": {"listener_port": 8443, "target_port": 8080, "deregistration_delay": 9},
+            "api": {
+                "listener_port": 8443,
+                "target_port": 8080,
+                "deregistration_delay": 9,
+                "stickiness": {"type": "lb_cookie"},
+            },
             "redirect_http": true,
             "health_check": {"path": "/health", "interval": 10, "timeout": 3},
-            "stickiness": {"duration": 300},
             "idle_timeout": 90,
             "enable_http2": false,
             "wait_for_healthy": false,

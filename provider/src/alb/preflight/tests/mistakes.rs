@@ -321,7 +321,7 @@ fn bad_access() -> Vec<Bad> {
                 group.rules.insert("sgr-by-hand".to_owned(), (rule, Tags::new()));
             },
             &["error instance_security_group_id: Another rule lets the load balancer in already"],
-            "sg-hosts has these ingress rules",
+            "sg-hosts has ingress rules as instance_security_group_id would make them",
         ),
         bad(
             "nearly as many certificates as the quota has",
