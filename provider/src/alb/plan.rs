@@ -58,7 +58,8 @@ fn group_names(planned: &Value, prior: Option<&Value>) -> Option<GroupNames> {
         });
         let derived = || {
             if config.name.starts_with(UNKNOWN) {
-                UNKNOWN.to_owned()
+                // Two groups all the same.
+                format!("{UNKNOWN} {}", role.name())
             } else {
                 group_name(&config.name, role, port, config.protocol)
             }
