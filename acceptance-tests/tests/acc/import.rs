@@ -1,43 +1,39 @@
 //! A stack of the provider's own comes under its care again, in another state.
 
-use acceptance_tests::with_each_cli;
+use acceptance_tests::{Account, Workspace, with_each_cli};
 use serde_json::json;
 
 use crate::{cluster, stack};
 
 const ADDRESS: &str = "codestream_alb.onprem";
 
+/// Makes a stack, and imports it elsewhere by its name and by its ARN.
+fn comes_back(aws: &Account, workspace: &Workspace, configuration: &str, address: &str, name: &str) {
+    let (kind, label) = address.split_once('.').expect("the address of a resource");
+    workspace.write("main.tf", configuration);
+    workspace.apply().expect_success();
+    let arn = stack::text(&stack::load_balancer(aws)["LoadBalancerArn"]);
+    for id in [name, arn.as_str()] {
+        let importing = workspace.another(aws).expect("a workspace");
+        importing.write("main.tf", configuration);
+        importing.import(address, id).expect_success();
+        assert_eq!(importing.attributes(kind, label)["arn"], json!(arn));
+        importing.plan().expect_no_changes();
+    }
+}
+
 #[test]
 fn a_stack_of_ours_is_imported_by_name_and_by_arn_and_plans_empty() {
     with_each_cli(|aws, workspace| {
-        let configuration = stack::http(aws.seed(), "");
-        workspace.write("main.tf", &configuration);
-        workspace.apply().expect_success();
-        let arn = stack::text(&stack::load_balancer(aws)["LoadBalancerArn"]);
-        for id in ["codestream-alb", arn.as_str()] {
-            let importing = workspace.another(aws).expect("a workspace");
-            importing.write("main.tf", &configuration);
-            importing.import(ADDRESS, id).expect_success();
-            assert_eq!(importing.attributes("codestream_alb", "onprem")["arn"], json!(arn));
-            importing.plan().expect_no_changes();
-        }
+        comes_back(aws, workspace, &stack::http(aws.seed(), ""), ADDRESS, "codestream-alb");
     });
 }
 
 #[test]
 fn a_cluster_is_imported_by_name_and_by_arn_and_plans_empty() {
+    let address = format!("{}.realtime", cluster::TYPE);
     with_each_cli(|aws, workspace| {
-        let configuration = cluster::cluster(aws.seed(), "");
-        workspace.write("main.tf", &configuration);
-        workspace.apply().expect_success();
-        let arn = stack::text(&stack::load_balancer(aws)["LoadBalancerArn"]);
-        for id in ["realtime", arn.as_str()] {
-            let importing = workspace.another(aws).expect("a workspace");
-            importing.write("main.tf", &configuration);
-            importing.import(&format!("{}.realtime", cluster::TYPE), id).expect_success();
-            assert_eq!(importing.attributes(cluster::TYPE, "realtime")["arn"], json!(arn));
-            importing.plan().expect_no_changes();
-        }
+        comes_back(aws, workspace, &cluster::cluster(aws.seed(), ""), &address, "realtime");
     });
 }
 
