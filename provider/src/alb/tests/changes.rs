@@ -127,6 +127,23 @@ async fn rules_that_do_not_fit_leave_those_that_are_there_and_the_quota_is_named
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_made_room_for_sources_that_are_refused_is_let_in_again() {
+    let base = built(&crowded("192.0.2", 30)).await;
+    let other = configuration(&crowded("198.51.100", 30));
+    let counted = &mut base.fork();
+    counted.apply(Some(&other)).await.succeeded();
+    let authorizes = |call: &Call| call.operation == "ec2:AuthorizeSecurityGroupIngress";
+    let calls = counted.aws.calls();
+    let mut granted = calls.iter().enumerate().filter(|(_, call)| authorizes(call));
+    let second = granted.nth(1).map(|(index, _)| index).unwrap();
+    let mut core = base.fork();
+    core.aws.fail_at(second, Fault::Error("UnauthorizedOperation"));
+    let applied = core.apply(Some(&other)).await;
+    assert!(has(&applied.errors(), &["UnauthorizedOperation"]), "{:?}", applied.errors());
+    assert_eq!(difference(&picture(&base), &picture(&core)), "");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unhealthy_replacement_is_put_back_and_explained() {
     let mut core = built(&http()).await;
     let (before, whole) = (service(&core), picture(&core));
