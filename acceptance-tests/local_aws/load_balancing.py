@@ -5,6 +5,7 @@ The codes, messages and defaults are those of the Elastic Load Balancing API ref
 
 import re
 import time
+from collections import defaultdict
 from itertools import count
 from typing import Any
 
@@ -65,15 +66,14 @@ def group_arns(actions: list[Any]) -> list[str]:
 
 def balancers_using(backend: Backend, group_arn: str) -> list[Any]:
     """The load balancers with a listener or rule that refers to the target group."""
-    return [
-        balancer
-        for balancer in backend.load_balancers.values()
-        if any(
-            group_arn in group_arns(rule.actions)
-            for listener in balancer.listeners.values()
-            for rule in listener.rules.values()
-        )
-    ]
+    if vars(backend).get("users") is None:
+        # Asked for each group of each answer, so looked up only after a change.
+        backend.users = defaultdict(list)
+        for balancer in backend.load_balancers.values():
+            rules = (rule for listener in balancer.listeners.values() for rule in listener.rules.values())
+            for arn in {arn for rule in rules for arn in group_arns(rule.actions)}:
+                backend.users[arn].append(balancer)
+    return backend.users.get(group_arn, [])
 
 
 # --- load balancers
@@ -506,3 +506,19 @@ def describe_target_health(_original: Any, self: Backend, arguments: dict[str, A
     targets = arguments["targets"] or registered + list(group.deregistered_targets.values())
     health = [group.health_for(target, self.ec2_backend) for target in targets]
     return health if arguments["targets"] else [one for one in health if one.reason != "Target.NotRegistered"]
+
+
+@replaces(
+    Backend,
+    *("create_load_balancer", "delete_load_balancer", "create_listener", "modify_listener", "delete_listener"),
+    *("create_rule", "modify_rule", "delete_rule"),
+)
+def forget_users(original: Any, self: Backend, arguments: dict[str, Any]) -> Any:
+    """Which load balancers refer to which target groups may be different afterwards."""
+    try:
+        return original(self, **arguments)
+    finally:
+        self.users = None
+
+
+Backend._any_listener_using = lambda self, target_group_arn: bool(balancers_using(self, target_group_arn))

@@ -40,24 +40,29 @@ class Settings:
 accounts: defaultdict[str, Settings] = defaultdict(Settings)
 
 
-def replaces(owner: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Puts the decorated function in place of `owner`'s method of that name. It is called as
-    `function(original, self, arguments)`, with the arguments by name, however the caller passed them."""
+def replaces(owner: type, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Puts the decorated function in place of `owner`'s methods of these names, or else of the function's own name. It
+    is called as `function(original, self, arguments)`, with the arguments by name, however the caller passed them."""
 
     def install(function: Callable[..., Any]) -> Callable[..., Any]:
-        original = getattr(owner, function.__name__)
-        names = signature(original)
-
-        @wraps(original)
-        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-            bound = names.bind(self, *args, **kwargs)
-            bound.apply_defaults()
-            arguments = dict(bound.arguments)
-            arguments.pop("self")
-            arguments.update(arguments.pop("kwargs", {}))
-            return function(original, self, arguments)
-
-        setattr(owner, function.__name__, method)
+        for name in names or [function.__name__]:
+            replace(owner, name, function)
         return function
 
     return install
+
+
+def replace(owner: type, name: str, function: Callable[..., Any]) -> None:
+    original = getattr(owner, name)
+    parameters = signature(original)
+
+    @wraps(original)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        bound = parameters.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        arguments = dict(bound.arguments)
+        arguments.pop("self")
+        arguments.update(arguments.pop("kwargs", {}))
+        return function(original, self, arguments)
+
+    setattr(owner, name, method)
