@@ -40,8 +40,8 @@ impl<'a> Bench<'a> {
         usage::install(&self.mirror, dialect.source(), "5.0.0", &self.program, binary, &self.usage)
     }
 
-    /// Measures each operation once, in an account of its own. One whose provider was killed is listed as a failure,
-    /// and the life goes on.
+    /// Measures each operation, in an account of its own. One whose provider was killed is listed as a failure, and the
+    /// life goes on.
     pub(crate) fn live(&self, dialect: Dialect, stacks: usize, delay: Duration, results: &mut Results) -> Result<()> {
         let account = Account::new()?;
         // Targets are healthy and drained at the first look: waiting for them is what only ours does.
@@ -63,27 +63,44 @@ impl<'a> Bench<'a> {
                 write(301);
                 run(&workspace, &["plan", "-out", PLAN])?;
             }
-            let Some(cost) = self.measure(&workspace, account.proxy(), arguments(operation))? else {
-                let failure = format!(
-                    "{stacks} stacks, {} ms a call, {}, {}: the provider was killed before it had ended, so what it \
-                     used is not known",
-                    delay.as_millis(),
-                    dialect.name(),
-                    operation.name()
-                );
-                eprintln!("    {failure}");
-                results.failures.push(failure);
-                continue;
-            };
-            eprintln!(
-                "    {}: {:.2} s, {} calls in a chain of {}",
-                operation.name(),
-                cost.wall_seconds,
-                cost.calls,
-                cost.chain
-            );
-            results.add(Case { delay, stacks, operation }, dialect, cost);
+            for _ in 0..operation.repeats() {
+                let case = Case { delay, stacks, operation };
+                self.record(&workspace, account.proxy(), case, dialect, results)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Measures one operation, and adds it to the results.
+    fn record(
+        &self,
+        workspace: &Workspace,
+        proxy: &Proxy,
+        case: Case,
+        dialect: Dialect,
+        results: &mut Results,
+    ) -> Result<()> {
+        let Case { delay, stacks, operation } = case;
+        let Some(cost) = self.measure(workspace, proxy, arguments(operation))? else {
+            let failure = format!(
+                "{stacks} stacks, {} ms a call, {}, {}: the provider was killed before it had ended, so what it used is \
+                 not known",
+                delay.as_millis(),
+                dialect.name(),
+                operation.name()
+            );
+            eprintln!("    {failure}");
+            results.failures.push(failure);
+            return Ok(());
+        };
+        eprintln!(
+            "    {}: {:.2} s, {} calls in a chain of {}",
+            operation.name(),
+            cost.wall_seconds,
+            cost.calls,
+            cost.chain
+        );
+        results.add(case, dialect, cost);
         Ok(())
     }
 

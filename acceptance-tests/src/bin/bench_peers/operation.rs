@@ -29,6 +29,14 @@ impl Operation {
     pub(crate) const ALL: [Self; 6] =
         [Self::Validate, Self::PlanCreate, Self::Apply, Self::NoOpPlan, Self::Update, Self::Destroy];
 
+    /// How often one life has it. What changes nothing can be measured more than once.
+    pub(crate) fn repeats(self) -> usize {
+        match self {
+            Self::Validate | Self::PlanCreate | Self::NoOpPlan => 3,
+            Self::Apply | Self::Update | Self::Destroy => 1,
+        }
+    }
+
     /// What tables call it.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -15,7 +15,8 @@ Measures this provider and version 5 of hashicorp/aws side by side, against a lo
   --stacks LIST        how many load balancers, each with listeners, target groups and a security group
   --delay LIST         milliseconds that each call to AWS takes longer
   --runs LIST          how often: a number for each of --stacks, from the least on, the last one for all that follow;
-                       3 for all, unless it is given; the tables have the medians
+                       3 for all, unless it is given; the tables have the medians. What changes nothing is measured
+                       three times in each run
   --provisioning SECS  how long a new load balancer is not yet active
   --https              HTTPS listeners rather than HTTP ones
   --alone              leave the AWS provider out, even if it is installed
