@@ -152,11 +152,9 @@ pub(super) async fn target_groups(client: &Client, arns: &BTreeSet<String>) -> R
     all_found(arns, describe).await
 }
 
-pub(super) async fn target_groups_named(client: &Client, prefix: &str) -> Result<Vec<TargetGroupInfo>> {
+pub(super) async fn all_target_groups(client: &Client) -> Result<Vec<TargetGroupInfo>> {
     let answer = client.describe_target_groups().into_paginator().items().send().try_collect().await;
-    let mut infos = target_group_infos(Some(answer.map_err(error(DESCRIBE_TARGET_GROUPS))?));
-    infos.retain(|group| group.name.starts_with(prefix));
-    Ok(infos)
+    Ok(target_group_infos(Some(answer.map_err(error(DESCRIBE_TARGET_GROUPS))?)))
 }
 
 fn target_group_infos(groups: Option<Vec<TargetGroup>>) -> Vec<TargetGroupInfo> {

@@ -45,6 +45,7 @@ struct Reads {
     load_balancers: Batcher<LoadBalancerInfo>,
     listeners: Batcher<ListenerInfo>,
     target_groups: Batcher<TargetGroupInfo>,
+    target_groups_named: Batcher<Vec<TargetGroupInfo>>,
     tags: Batcher<Tags>,
     security_groups: Batcher<SecurityGroupInfo>,
 }
@@ -175,7 +176,15 @@ impl Aws for SdkAws {
     }
 
     async fn target_groups_named(&self, prefix: &str) -> Result<Vec<TargetGroupInfo>> {
-        elbv2::target_groups_named(&self.clients().await?.elbv2, prefix).await
+        // AWS does not filter by a part of a name: the list is the same for all.
+        let fetch = async |clients: Arc<Clients>, prefixes: BTreeSet<String>| {
+            let all = elbv2::all_target_groups(&clients.elbv2).await?;
+            let named = |prefix: &str| all.iter().filter(|group| group.name.starts_with(prefix)).cloned().collect();
+            Ok(prefixes.into_iter().map(|prefix| (prefix.clone(), named(&prefix))).collect())
+        };
+        let prefixes = BTreeSet::from([prefix.to_owned()]);
+        let found = self.share(&self.reads.target_groups_named, &prefixes, fetch).await?;
+        Ok(found.into_values().flatten().collect())
     }
 
     async fn target_group_attributes(&self, arn: &str) -> Result<Attributes> {

@@ -83,6 +83,24 @@ async fn every_page_is_read() {
 }
 
 #[tokio::test]
+async fn stacks_that_look_for_their_target_groups_together_share_one_list() {
+    let member = |name: &str| format!("<member><TargetGroupName>{name}</TargetGroupName></member>");
+    let list = format!("<TargetGroups>{}{}</TargetGroups>", member("mine-api"), member("yours-api"));
+    let (address, requests) = answering(vec![result("DescribeTargetGroups", &list)]).await;
+    let aws = aws_at(address);
+    let found = tokio::join!(
+        aws.target_groups_named("mine-"),
+        aws.target_groups_named("yours-"),
+        aws.target_groups_named("nobody-")
+    );
+    let names = |found: Result<Vec<TargetGroupInfo>>| {
+        found.expect("a list").into_iter().map(|group| group.name).collect::<Vec<_>>()
+    };
+    assert_eq!([found.0, found.1, found.2].map(names), [vec!["mine-api"], vec!["yours-api"], vec![]]);
+    assert_eq!(requests.await.expect("one request").len(), 1);
+}
+
+#[tokio::test]
 async fn tags_of_what_is_gone_are_left_out() {
     let tagged = "<TagDescriptions><member><ResourceArn>arn:b</ResourceArn><Tags><member><Key>team</Key>\
                   <Value>x</Value></member></Tags></member></TagDescriptions>";
