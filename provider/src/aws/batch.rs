@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::Result;
 
-/// How long a batch takes further keys once it has company: a fraction of what a call to AWS takes.
+/// How long a batch takes further keys once it has company: about as long as a call to AWS takes.
 const GATHERING: Duration = Duration::from_millis(50);
 
 /// One kind of read. Who asks while nobody else does waits for nobody: a batch gathers only when several ask at once,
