@@ -33,6 +33,7 @@ from . import (  # noqa: F401  (some of them change moto)
     network,
     seed,
     settings,
+    tags,
 )
 
 

@@ -521,4 +521,5 @@ def forget_users(original: Any, self: Backend, arguments: dict[str, Any]) -> Any
         self.users = None
 
 
+# Asked for each group that is deleted; moto goes through all listeners.
 Backend._any_listener_using = lambda self, target_group_arn: bool(balancers_using(self, target_group_arn))

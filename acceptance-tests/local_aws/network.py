@@ -5,8 +5,6 @@ from typing import Any
 
 from moto.ec2.exceptions import DependencyViolationError
 from moto.ec2.models import EC2Backend
-from moto.ec2.models.core import TaggedEC2Resource
-from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 
 from .settings import accounts, replaces
 
@@ -80,13 +78,3 @@ def delete_security_group(original: Any, self: EC2Backend, arguments: dict[str, 
     if carried or named:
         raise DependencyViolationError(f"resource {group_id} has a dependent object")
     original(self, **arguments)
-
-
-@replaces(TaggedEC2Resource)
-def get_tags(_original: Any, self: TaggedEC2Resource, _arguments: dict[str, Any]) -> list[dict[str, str]]:
-    """moto goes through the tags of everything in the account for each object that it shows."""
-    tags = self.ec2_backend.tags.get(self.id, {})
-    kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(self.id), "") if tags else ""
-    return [
-        {"resource_id": self.id, "key": key, "value": value, "resource_type": kind} for key, value in tags.items()
-    ]

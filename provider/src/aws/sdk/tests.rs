@@ -86,7 +86,8 @@ async fn every_page_is_read() {
 async fn stacks_that_look_for_their_target_groups_together_share_one_list() {
     let member = |name: &str| format!("<member><TargetGroupName>{name}</TargetGroupName></member>");
     let list = format!("<TargetGroups>{}{}</TargetGroups>", member("mine-api"), member("yours-api"));
-    let (address, requests) = answering(vec![result("DescribeTargetGroups", &list)]).await;
+    // A second request would find nobody to answer it.
+    let (address, _requests) = answering(vec![result("DescribeTargetGroups", &list)]).await;
     let aws = aws_at(address);
     let found = tokio::join!(
         aws.target_groups_named("mine-"),
@@ -97,7 +98,6 @@ async fn stacks_that_look_for_their_target_groups_together_share_one_list() {
         found.expect("a list").into_iter().map(|group| group.name).collect::<Vec<_>>()
     };
     assert_eq!([found.0, found.1, found.2].map(names), [vec!["mine-api"], vec!["yours-api"], vec![]]);
-    assert_eq!(requests.await.expect("one request").len(), 1);
 }
 
 #[tokio::test]
