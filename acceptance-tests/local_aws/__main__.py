@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import threading
+from functools import cache
 from typing import Any, Callable
 
 # Read by moto when it is imported: unknown images and instance types are errors, and no certificate validates itself.
@@ -22,6 +23,8 @@ os.environ["MOTO_ACM_VALIDATION_WAIT"] = str(10**9)
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from moto import backends
+from moto.core import responses
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
@@ -93,8 +96,16 @@ class Caller:
         return result
 
 
+def remember_what_stays() -> None:
+    """For each request moto would list its own directory and inspect a class, which is much of what an answer takes."""
+    modules = tuple(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: modules
+    responses.method_names_from_class = cache(responses.method_names_from_class)
+
+
 def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    remember_what_stays()
     application = OneAtATime(DomainDispatcherApplication(create_backend_app))
     # One thread for all requests: with more of them they only wait for one another, which takes longer.
     server = make_server("127.0.0.1", 0, application, request_handler=Handler)
