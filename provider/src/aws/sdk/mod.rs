@@ -66,19 +66,26 @@ impl SdkAws {
         Ok(self.connection.clients().await?)
     }
 
-    /// Asks together with others.
+    /// Asks together with others, and once more alone when AWS refuses the call as wrong: that may be for what another
+    /// has asked for, an ARN of another region for example.
     async fn share<V, A>(
         &self,
         batcher: &Batcher<V>,
         keys: &BTreeSet<String>,
-        fetch: impl FnOnce(Arc<Clients>, BTreeSet<String>) -> A + Send + 'static,
+        fetch: impl FnOnce(Arc<Clients>, BTreeSet<String>) -> A + Clone + Send + 'static,
     ) -> Result<BTreeMap<String, V>>
     where
         V: Clone + Send + Sync + 'static,
         A: Future<Output = Result<BTreeMap<String, V>>> + Send + 'static,
     {
         let connection = self.connection.clone();
-        batcher.ask(keys, async move { Ok(connection.clients().await?.clone()) }, fetch).await
+        let connect = async move { Ok(connection.clients().await?.clone()) };
+        match batcher.ask(keys, connect, fetch.clone()).await {
+            Err(error) if error.class() == ErrorClass::Other => {
+                fetch(self.connection.clients().await?.clone(), keys.clone()).await
+            }
+            answered => answered,
+        }
     }
 }
 

@@ -13,11 +13,21 @@ const GONE: &str =
 
 /// Gives these answers, one to each request in turn; then tells the requests, headers and all.
 async fn answering(answers: Vec<(u16, String)>) -> (SocketAddr, JoinHandle<Vec<String>>) {
+    let count = answers.len();
+    let mut answers = answers.into_iter();
+    answering_by(count, move |_| answers.next().expect("an answer to each request")).await
+}
+
+/// Answers that many requests by what is in them; then tells the requests, headers and all.
+async fn answering_by(
+    count: usize,
+    mut answer: impl FnMut(&str) -> (u16, String) + Send + 'static,
+) -> (SocketAddr, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     let requests = tokio::spawn(async move {
         let mut requests = Vec::new();
-        for (status, body) in answers {
+        for _ in 0..count {
             let mut stream = BufReader::new(listener.accept().await.expect("a connection").0);
             let mut request = String::new();
             while !request.ends_with("\r\n\r\n") {
@@ -28,6 +38,7 @@ async fn answering(answers: Vec<(u16, String)>) -> (SocketAddr, JoinHandle<Vec<S
             let mut body_sent = vec![0_u8; length.map_or(0, |length| length.trim().parse().expect("a length"))];
             stream.read_exact(&mut body_sent).await.expect("a body");
             request.push_str(std::str::from_utf8(&body_sent).expect("text"));
+            let (status, body) = answer(&request);
             requests.push(request);
             let length = body.len();
             let headers = format!("x-amzn-requestid: id-1\r\nconnection: close\r\ncontent-length: {length}");
@@ -98,6 +109,25 @@ async fn stacks_that_look_for_their_target_groups_together_share_one_list() {
         found.expect("a list").into_iter().map(|group| group.name).collect::<Vec<_>>()
     };
     assert_eq!([found.0, found.1, found.2].map(names), [vec!["mine-api"], vec!["yours-api"], vec![]]);
+}
+
+/// AWS names no ARN of another region as missing: it refuses the whole call.
+#[tokio::test]
+async fn who_asks_for_what_aws_refuses_fails_alone() {
+    let refusal = "<ErrorResponse><Error><Code>ValidationError</Code><Message>'arn:far' is not a valid load balancer \
+                   ARN</Message></Error></ErrorResponse>";
+    let near = "<LoadBalancers><member><LoadBalancerArn>arn:near</LoadBalancerArn></member></LoadBalancers>";
+    let (address, requests) = answering_by(3, |request| {
+        if request.contains("far") { (400, refusal.to_owned()) } else { result("DescribeLoadBalancers", near) }
+    })
+    .await;
+    let aws = aws_at(address);
+    let [near, far] = ["arn:near", "arn:far"].map(|arn| LoadBalancerKey::Arn(arn.to_owned()));
+    let (found, refused) = tokio::join!(aws.load_balancer(&near), aws.load_balancer(&far));
+    assert_eq!(found.expect("an answer").map(|found| found.arn).as_deref(), Some("arn:near"));
+    assert_eq!(refused.expect_err("a refusal").code, "ValidationError");
+    let first = requests.await.expect("three requests").remove(0);
+    assert!(first.contains("near") && first.contains("far"), "they were not asked for together: {first}");
 }
 
 #[tokio::test]
