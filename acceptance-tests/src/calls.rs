@@ -82,9 +82,11 @@ pub(crate) fn error_code(body: &[u8]) -> Option<String> {
     json["__type"].as_str().map(|code| code.rsplit('#').next().unwrap_or(code).to_owned())
 }
 
-/// The content type and body with which the called service would report an error.
+/// The content type and body with which the called service would report an error. It quotes the session token, as AWS
+/// does where it explains which signature it has expected.
 pub(crate) fn error_body(request: &Parts, code: &str) -> (&'static str, String) {
-    let message = "injected by a test";
+    let quoted = header(request, "x-amz-security-token").map(|token| format!(": x-amz-security-token:{token}"));
+    let message = format!("injected by a test{}", quoted.unwrap_or_default());
     if request.headers.contains_key("x-amz-target") {
         return ("application/x-amz-json-1.1", json!({ "__type": code, "message": message }).to_string());
     }

@@ -1,6 +1,7 @@
 //! How AWS is reached and as whom: the standard AWS chain, and what the provider block puts before it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_config::profile::ProfileFileCredentialsProvider;
@@ -207,6 +208,8 @@ fn with_credentials(access: &Access, mut config: SdkConfig, files_config: &Provi
             of_profile = of_profile.profile_files(files);
         }
         config = having(config, of_profile.build());
+    } else if let Some(chain) = config.credentials_provider() {
+        config = having(config, chain);
     }
     if let Some(role) = access.assume_role.clone() {
         let sts = credentials_client(access, &config);
@@ -215,8 +218,21 @@ fn with_credentials(access: &Access, mut config: SdkConfig, files_config: &Provi
     config
 }
 
+/// What is secret in the credentials never shows in the log from then on, wherever they come from: AWS quotes the
+/// session token when it does not find the signature right.
 fn having(config: SdkConfig, provider: impl ProvideCredentials + 'static) -> SdkConfig {
-    config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
+    let provider = Arc::new(provider);
+    let hidden = provide_credentials_fn(move || {
+        let provider = provider.clone();
+        async move {
+            let given = provider.provide_credentials().await?;
+            for secret in [Some(given.secret_access_key()), given.session_token()].into_iter().flatten() {
+                tfplugin::log::add_secret(secret);
+            }
+            Ok(given)
+        }
+    });
+    config.into_builder().credentials_provider(SharedCredentialsProvider::new(hidden)).build()
 }
 
 /// The client that gets credentials. It goes without the cache of the others, which waits for it.
