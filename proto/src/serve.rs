@@ -2,6 +2,7 @@
 //! it is done.
 
 use std::io::{self, Write};
+use std::os::unix::process::parent_id;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -172,11 +173,12 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
 
 /// Serves the core that has started this process.
 async fn serve_core(provider: Arc<dyn Provider>, environment: Environment) -> Result<(), Failure> {
-    ignore_interrupts().map_err(Failure::Signals)?;
+    let shutdown = CancellationToken::new();
+    leave_signals_to_core(shutdown.clone()).map_err(Failure::Signals)?;
     let tls = environment.client_certificate.as_deref().map(ServerTls::for_client).transpose()?;
     let endpoint = Endpoint::open(&environment).map_err(Failure::Listen)?;
     print(&handshake::line(&endpoint.socket, tls.as_ref().map(|tls| tls.certificate.as_ref())))?;
-    serve(endpoint, tls, provider, CancellationToken::new()).await
+    serve(endpoint, tls, provider, shutdown).await
 }
 
 /// Serves any core that attaches, without TLS: that is how core attaches, and the directory of the socket is
@@ -275,10 +277,20 @@ impl GrpcBroker for CommonServices {
     }
 }
 
-/// Makes the process deaf to an interrupt from the terminal, which reaches it along with Terraform: Terraform is the
-/// one to wind up, and asks for a stop by RPC. tokio never puts the system's own handler back.
-fn ignore_interrupts() -> io::Result<()> {
+/// Makes the process deaf to signals that reach it along with Terraform, an interrupt from the terminal or the end of a
+/// job: Terraform is the one to wind up, and asks for a stop by RPC. When Terraform is gone, `SIGTERM` ends the process.
+/// tokio never puts the system's own handlers back.
+fn leave_signals_to_core(shutdown: CancellationToken) -> io::Result<()> {
     drop(signal(SignalKind::interrupt())?);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let core = parent_id();
+    tokio::spawn(async move {
+        while terminate.recv().await.is_some() {
+            if parent_id() != core {
+                shutdown.cancel();
+            }
+        }
+    });
     Ok(())
 }
 

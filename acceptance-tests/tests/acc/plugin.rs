@@ -144,11 +144,13 @@ async fn the_process_ends_when_asked_to_though_a_stream_is_open() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn an_interrupt_from_the_terminal_is_left_to_core() {
+async fn an_interrupt_from_the_terminal_and_the_end_of_a_job_are_left_to_core() {
     let mut plugin = Plugin::start(Stdio::null());
     let core = plugin.connect().await;
-    assert!(signal("INT", &plugin.process.id()));
-    schema(&core).await;
+    for name in ["INT", "TERM"] {
+        assert!(signal(name, &plugin.process.id()));
+        schema(&core).await;
+    }
     // Ends by itself, not by the signal.
     shut_down(&core, &mut plugin).await;
 }
