@@ -21,6 +21,12 @@ class CacheSubnetGroupInUse(ServiceException):
     code = "CacheSubnetGroupInUse"
 
 
+class NoOperation(ServiceException):
+    """AWS's refusal to set as many replicas as there are."""
+
+    code = "NoOperationFault"
+
+
 def finish_deletions(backend: ElastiCacheBackend, store: dict[str, Any], status: str) -> None:
     """Removes what was deleted and has been described as `deleting` often enough; moto keeps it for ever."""
     for name, item in list(store.items()):
@@ -96,6 +102,8 @@ def set_replica_count(self: ElastiCacheResponse) -> ActionResult:
     if name not in backend.replication_groups:
         raise ReplicationGroupNotFound(name)
     group, count = backend.replication_groups[name], self._get_int_param("NewReplicaCount")
+    if count + 1 == len(group.member_clusters):
+        raise NoOperation(f"{name} has {count} replicas already.")
     group.member_clusters = [f"{name}-{number + 1:0>3}" for number in range(count + 1)]
     return ActionResult({"ReplicationGroup": group})
 

@@ -213,6 +213,9 @@ impl State {
         let until = self.clock + self.cache_changing;
         let cache = self.changed_cache(id)?;
         let settings = &mut cache.new.settings;
+        if count == settings.replica_count {
+            return refuse("NoOperationFault", "there are that many replicas already");
+        }
         if count == 0 && (settings.automatic_failover || settings.multi_az) {
             return refuse("InvalidParameterValue", "a replica must be there to fail over to");
         }

@@ -237,6 +237,21 @@ async fn a_create_ends_although_the_cache_takes_no_tags_for_a_while() {
     core.apply(Some(&configuration(&small()))).await.succeeded();
 }
 
+/// The SDK's second attempt finds the cache changing, and is refused until it has changed.
+#[tokio::test(start_paused = true)]
+async fn replicas_that_came_with_a_call_whose_answer_was_lost_are_no_error() {
+    let operation = update("replicas", small(), &json!({"cache": {"replica_count": 1}}));
+    let trial = Trial::<Tested>::new(&operation).await;
+    let mut calls = trial.expected.calls.iter();
+    let grow = calls.find(|call| call.operation == "elasticache:IncreaseReplicaCount").unwrap();
+    let mut core = trial.base.fork();
+    fastrand::seed(1);
+    core.aws.fail_at(grow.index, Fault::Repeated("InvalidReplicationGroupState"));
+    core.apply(Some(&configuration(operation.after.as_ref().unwrap()))).await.succeeded();
+    settle().await;
+    assert_eq!(picture(&core), trial.expected.end);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_create_left_while_its_cache_came_up_is_taken_over() {
     let operation = Operation::new("create", None, Some(small()));

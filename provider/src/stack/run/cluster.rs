@@ -71,7 +71,11 @@ impl Run<'_> {
     }
 
     pub(super) async fn set_replicas(&self, before: i64, count: i64) -> Result<(), StepError> {
-        Ok(self.aws().set_replica_count(self.cache_id()?, before, count).await?)
+        match self.aws().set_replica_count(self.cache_id()?, before, count).await {
+            // What a repeat is told of a call that has taken effect without an answer.
+            Err(error) if error.code == "NoOperationFault" => Ok(()),
+            answered => Ok(answered?),
+        }
     }
 
     pub(super) async fn delete_cache(&self) -> Result<(), StepError> {
