@@ -160,13 +160,13 @@ fn access(config: &Value) -> Access {
         region: string(config, "region"),
         profile: string(config, "profile"),
         keys: keys.map(|(access_key, secret_key)| Keys { access_key, secret_key, token: string(config, "token") }),
-        shared_config_files: strings(config.get("shared_config_files")),
-        shared_credentials_files: strings(config.get("shared_credentials_files")),
+        shared_config_files: paths(config.get("shared_config_files")),
+        shared_credentials_files: paths(config.get("shared_credentials_files")),
         web_identity: string(web_identity, "role_arn").zip(string(web_identity, "web_identity_token_file")).map(
-            |(role_arn, web_identity_token_file)| WebIdentity {
+            |(role_arn, file)| WebIdentity {
                 role_arn,
                 session_name: string(web_identity, "session_name"),
-                web_identity_token_file,
+                web_identity_token_file: path(file),
             },
         ),
         assume_role: string(role, "role_arn").map(|role_arn| AssumeRole {
@@ -188,6 +188,16 @@ fn access(config: &Value) -> Access {
 /// A string that is given: an empty one is as good as none, as in the AWS provider.
 fn string(object: &Value, name: &str) -> Option<String> {
     object.get(name).as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// A path in which `~/` is the user's home, as AWS's own tools have it.
+fn path(text: String) -> String {
+    let in_home = text.strip_prefix("~/").zip(std::env::home_dir());
+    in_home.map_or_else(|| text.clone(), |(rest, home)| home.join(rest).to_string_lossy().into_owned())
+}
+
+fn paths(list: &Value) -> Vec<String> {
+    strings(list).into_iter().map(path).collect()
 }
 
 fn strings(list: &Value) -> Vec<String> {
@@ -247,6 +257,20 @@ mod tests {
         assert_eq!(access.endpoints, BTreeMap::from([("sts".to_owned(), "http://localhost:5000".to_owned())]));
         assert_eq!(access.assume_role.and_then(|role| role.duration), Some(Duration::from_secs(1800)));
         assert_eq!(access.max_attempts, 3);
+    }
+
+    #[test]
+    fn the_home_directory_may_be_written_as_a_tilde_in_every_path() {
+        let role = [("role_arn", "arn:aws:iam::123456789012:role/r"), ("web_identity_token_file", "~/token")];
+        let access = access(&block([
+            ("shared_config_files", Value::List(["~/.aws/config", "/etc/aws/~/config"].map(Value::from).into())),
+            ("shared_credentials_files", Value::List(vec!["~/.aws/credentials".into()])),
+            ("assume_role_with_web_identity", block(role.map(|(name, text)| (name, text.into())))),
+        ]));
+        let home = std::env::var("HOME").unwrap();
+        assert_eq!(access.shared_config_files, [&format!("{home}/.aws/config"), "/etc/aws/~/config"]);
+        assert_eq!(access.shared_credentials_files, [format!("{home}/.aws/credentials")]);
+        assert_eq!(access.web_identity.unwrap().web_identity_token_file, format!("{home}/token"));
     }
 
     #[test]
