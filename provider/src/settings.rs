@@ -5,7 +5,7 @@ mod schema;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tfplugin::diagnostics::Diagnostics;
+use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
 use tfplugin::value::Value;
 use tokio::sync::OnceCell;
 
@@ -44,6 +44,18 @@ pub(crate) enum Preflight {
     Warn,
     /// They are not made: planning needs no credentials and no network.
     Off,
+}
+
+impl Preflight {
+    /// What the checks have found, as loud as it is to be.
+    pub(crate) fn tone(self, found: Diagnostics) -> Diagnostics {
+        let mut toned = Diagnostics::new();
+        for diagnostic in found {
+            let severity = if self == Self::Warn { Severity::Warning } else { diagnostic.severity };
+            toned.push(Diagnostic { severity, ..diagnostic });
+        }
+        toned
+    }
 }
 
 /// What follows from a provider block.

@@ -105,7 +105,7 @@ impl<C: Composite> Managed<C> {
         let Ok(found) = find::find_known::<C>(aws.as_ref(), prior, &private, &owner, purpose, None).await else {
             return none;
         };
-        diagnose::refuse_foreign(&wanted, &found).err().unwrap_or_default()
+        settings.preflight.tone(diagnose::refuse_foreign(&wanted, &found).err().unwrap_or_default())
     }
 
     /// What keeps a stack from its end, else what of others goes with it.

@@ -15,9 +15,9 @@ use super::{
     full, http, https, hurry, inhabited, outage, picture, settle, unknowns,
 };
 use crate::alb::Alb;
-use crate::aws::fake::{Call, FakeAws, Fault, Rule, Verdict, cert_arn};
+use crate::aws::fake::{ACCOUNT, Call, FakeAws, Fault, Rule, Verdict, cert_arn};
 use crate::aws::{Direction, Peer, RuleSettings, SubnetInfo, Tags};
-use crate::settings::{Settings, Shared};
+use crate::settings::{Preflight, Settings, Shared};
 
 /// A change that needs another target group for the API.
 pub(super) fn other_port() -> Json {
@@ -188,7 +188,7 @@ fn put_subnets_of_another_vpc(core: &Core) {
 
 /// The paths at which a plan of this configuration, checked against AWS, replaces the load balancer.
 async fn replacing(core: &mut Core, config: &Json) -> Vec<String> {
-    core.check_plans();
+    core.check_plans(Preflight::Warn);
     let shown = core.changes(&configuration(config)).await;
     assert!(shown.iter().any(|line| line.contains(" -> ")), "nothing is planned: {shown:?}");
     shown.iter().filter_map(|line| line.strip_suffix(" forces replacement")).map(str::to_owned).collect()
@@ -431,7 +431,7 @@ async fn a_replacement_that_others_rules_use_is_refused_by_name() {
     let config = configuration(&other_port());
     let applied = core.apply(Some(&config)).await;
     assert!(has(&applied.errors(), &[&rule_arn]), "{:?}", applied.errors());
-    core.check_plans();
+    core.check_plans(Preflight::Error);
     let shown = core.changes(&config).await;
     assert!(has(&shown, &["would be replaced, but others use it", &rule_arn]), "{shown:?}");
     assert_eq!(changing_calls(&core.aws, from), Vec::<String>::new());

@@ -12,6 +12,7 @@ use super::core::Core;
 use super::{STACK, built, change, configuration, difference, full, http, inhabited, outage, picture, settle};
 use crate::aws::fake::{Call, FakeAws, Fault, Verdict};
 use crate::aws::{Aws, LoadBalancerState};
+use crate::settings::Preflight;
 
 /// Asks to stop after so long, and says how long the answer took from then on.
 async fn stopped_after(core: &mut Core, config: &Json, after: Duration) -> (super::core::Applied, Duration) {
@@ -223,7 +224,7 @@ async fn a_step_that_panics_is_an_error_of_its_own_and_the_rest_goes_on() {
 
 /// The calls of a plan that is checked, in which these fail.
 async fn calls_of_plan(core: &mut Core, config: &Value, failing: &[(usize, Fault)]) -> Vec<Call> {
-    core.check_plans();
+    core.check_plans(Preflight::Warn);
     for (index, fault) in failing {
         core.aws.fail_at(*index, *fault);
     }
@@ -239,7 +240,7 @@ async fn a_vpc_that_aws_tells_only_the_first_time_ends_the_apply_and_one_it_neve
     let of_subnets = plan.iter().position(|call| call.operation == "ec2:DescribeSubnets").unwrap();
 
     let mut unlucky = Core::new(aws.fork());
-    unlucky.check_plans();
+    unlucky.check_plans(Preflight::Warn);
     unlucky.aws.fail_at(plan.len() + of_subnets, Fault::ServerError);
     let applied = unlucky.apply(Some(&config)).await;
     assert!(has(&applied.errors(), &["ec2:DescribeSubnets failed", "Plan again"]), "{applied:?}");
@@ -248,7 +249,7 @@ async fn a_vpc_that_aws_tells_only_the_first_time_ends_the_apply_and_one_it_neve
     let denial = (of_subnets, Fault::Error("UnauthorizedOperation"));
     let plan = calls_of_plan(&mut Core::new(aws.fork()), &config, &[denial]).await;
     let mut denied = Core::new(aws.fork());
-    denied.check_plans();
+    denied.check_plans(Preflight::Warn);
     for index in [of_subnets, plan.len() + of_subnets] {
         denied.aws.fail_at(index, denial.1);
     }

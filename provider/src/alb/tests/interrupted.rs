@@ -9,6 +9,7 @@ use super::{
     STACK, built, change, configuration, difference, full, http, inhabited, let_in, picture, refused, settle, two,
 };
 use crate::aws::fake::{Call, FakeAws, Fault};
+use crate::settings::Preflight;
 
 /// Dies at the n-th call of a create of this configuration, and forgets it as core does.
 async fn killed(aws: &FakeAws, config: &Json, call: usize) {
@@ -122,7 +123,7 @@ async fn a_create_that_never_got_to_the_load_balancer_can_be_destroyed() {
     let applied = core.apply(Some(&configuration(&full()))).await;
     assert!(refused(&applied, "TooManyLoadBalancers"), "{:?}", applied.errors());
     assert_eq!(core.forgotten(STACK), Vec::<String>::new());
-    core.check_plans();
+    core.check_plans(Preflight::Warn);
     core.apply(None).await.succeeded();
     settle().await;
     assert_eq!(core.aws.snapshot(), before);

@@ -20,6 +20,7 @@ use crate::aws::fake::{FakeAws, Health, Listener, SecurityGroup, State, cert_arn
 use crate::aws::{ActionInfo, Direction};
 use crate::resource::testing::faults::Operation;
 use crate::resource::testing::settle;
+use crate::settings::Preflight;
 
 /// The name of the stack under test.
 const STACK: &str = "web";
@@ -301,8 +302,8 @@ fn lets_in(groups: &[&SecurityGroup], port: u16) -> bool {
 pub(super) fn two(aws: &FakeAws, checked: bool) -> (Core, Core) {
     let mut pair = (Core::new(aws.clone()), Core::new(aws.clone()));
     if checked {
-        pair.0.check_plans();
-        pair.1.check_plans();
+        pair.0.check_plans(Preflight::Warn);
+        pair.1.check_plans(Preflight::Warn);
     }
     pair
 }

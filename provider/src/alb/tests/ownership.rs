@@ -12,6 +12,7 @@ use super::{
 };
 use crate::aws::fake::{Rule, cert_arn};
 use crate::aws::{Aws, Direction, NewLoadBalancer, NewSecurityGroup, Peer, RuleSettings, Tags};
+use crate::settings::Preflight;
 
 #[tokio::test(start_paused = true)]
 async fn a_finished_stack_of_the_same_name_is_left_alone_and_can_be_imported() {
@@ -116,9 +117,11 @@ async fn a_listener_with_a_rule_of_others_is_not_deleted() {
         let config = configuration(&change(http(), arguments));
         let applied = core.apply(Some(&config)).await;
         assert!(refused(&applied, &rule), "{:?}", applied.errors());
-        core.check_plans();
-        let shown = core.changes(&config).await;
-        assert!(shown.iter().any(|error| error.contains(&rule)), "{shown:?}");
+        for (mode, is_error) in [(Preflight::Error, true), (Preflight::Warn, false)] {
+            core.check_plans(mode);
+            let shown = core.changes(&config).await;
+            assert_eq!(shown.iter().any(|error| error.contains(&rule)), is_error, "{shown:?}");
+        }
         assert_eq!(changing_calls(&core.aws, from), Vec::<String>::new());
     }
     // One that stays keeps its rules.
@@ -135,7 +138,7 @@ async fn what_of_others_goes_with_the_load_balancer_is_named_at_plan_and_at_appl
     for config in [None, Some(&internal)] {
         let mut core = built(&http()).await;
         let rule = put_rule(&core);
-        core.check_plans();
+        core.check_plans(Preflight::Warn);
         let applied = core.apply(config).await;
         applied.succeeded();
         let named = applied.warnings().iter().filter(|warning| warning.contains(&rule)).count();

@@ -22,7 +22,7 @@ pub(crate) mod quotas;
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
+use tfplugin::diagnostics::Diagnostics;
 use tfplugin::path::Path;
 
 use super::find::owner;
@@ -57,11 +57,7 @@ pub(crate) fn ended(
 ) -> Preflight {
     answers.report_failures(change, &mut found);
     let vpc_id = answers.subnets.as_deref().and_then(network::common_vpc).map(str::to_owned);
-    let mut diagnostics = Diagnostics::new();
-    for diagnostic in found {
-        let severity = if mode == Mode::Warn { Severity::Warning } else { diagnostic.severity };
-        diagnostics.push(Diagnostic { severity, ..diagnostic });
-    }
+    let mut diagnostics = mode.tone(found);
     answers.refuse_without_vpc(change, &mut diagnostics);
     Preflight { vpc_id, vpc, name_is_free: answers.name_is_free, diagnostics }
 }

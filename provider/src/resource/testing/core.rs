@@ -85,9 +85,9 @@ impl<C: Composite> Core<C> {
         Self { state, private, tainted, ..Self::new(self.aws.fork()) }
     }
 
-    /// Has plans checked from now on.
-    pub(crate) fn check_plans(&mut self) {
-        self.resource = Managed::new(configured(&self.aws, Preflight::Warn));
+    /// Has plans checked from now on, in this mode.
+    pub(crate) fn check_plans(&mut self, mode: Preflight) {
+        self.resource = Managed::new(configured(&self.aws, mode));
     }
 
     pub(crate) fn state(&self) -> &Value {
