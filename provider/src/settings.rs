@@ -117,8 +117,8 @@ impl Settings {
         }
     }
 
-    /// Makes sure that the account is one the provider block lets us change. To be called before the first write;
-    /// asks AWS at most once, and only when the block restricts accounts.
+    /// Makes sure that the account is one the provider block lets us change. To be called before the first write, and
+    /// before a stack is forgotten; asks AWS at most once, and only when the block restricts accounts.
     ///
     /// # Errors
     ///

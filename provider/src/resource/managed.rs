@@ -125,7 +125,7 @@ impl<C: Composite> Managed<C> {
     /// The state as AWS has it now; `None` when nothing of the stack is left. As long as anything is, it stays in
     /// the state, so that an apply completes it or a destroy ends it.
     async fn refreshed(&self, request: &ReadRequest, purpose: For) -> Result<Option<(Value, Vec<u8>)>, Diagnostics> {
-        let (_, aws) = self.aws()?;
+        let (settings, aws) = self.aws()?;
         let private = Private::decode(&request.private);
         let name = request.state.get("name").as_str().unwrap_or_default().to_owned();
         let failed = |error| diagnose::failed("read", &name, &error);
@@ -137,6 +137,8 @@ impl<C: Composite> Managed<C> {
             diagnose::refuse_unsuited(&found, &name)?;
         }
         if found.observed.is_gone() {
+            // In another account nothing of it is to be seen either.
+            settings.check_account().await?;
             return Ok(None);
         }
         let base = if private.imported { C::imported(&request.state, &found.observed) } else { request.state.clone() };

@@ -450,6 +450,20 @@ async fn a_read_before_the_provider_block_is_known_keeps_what_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stack_is_not_forgotten_because_another_account_does_not_have_it() {
+    let core = built(&http()).await;
+    for (allowed, kept) in [("210987654321", true), (ACCOUNT, false)] {
+        let mut settings = Settings::from_config(&Value::object([("allowed_account_ids", Value::set([allowed]))]));
+        settings.aws = Some(Arc::new(FakeAws::new()));
+        let shared = Shared::default();
+        shared.set(settings);
+        let request = ReadRequest { state: core.state().clone(), private: Vec::new(), stop: Stop::new() };
+        let answer = Alb::new(shared).read(request).await;
+        assert_eq!((answer.state.is_some(), answer.diagnostics.has_errors()), (kept, kept), "{:?}", answer.diagnostics);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_aws_does_not_know_yet_is_tried_again() {
     let mut core = Core::new(inhabited().await);
     core.aws.state().consistency = Duration::from_secs(20);
