@@ -97,6 +97,11 @@ fn changes_of_service() -> Vec<Operation> {
     vec![
         update("instance swap", http(), &json!({"instance_ids": ["i-2"]})),
         update(
+            "instance swap without waiting",
+            change(http(), &json!({"wait_for_healthy": false})),
+            &json!({"instance_ids": ["i-2"]}),
+        ),
+        update(
             "subnets and instance",
             http(),
             &json!({"subnet_ids": ["subnet-b", "subnet-c"], "instance_ids": ["i-3"]}),

@@ -44,12 +44,13 @@ impl Planner<'_> {
     }
 
     /// Waits for targets that a listener sends traffic to from the start: those of a group without an old
-    /// service to keep up, and those added to a group that serves already.
+    /// service to keep up, and those added to a group that serves already. Where others are to go it does so whatever
+    /// is asked for: they may be all that serves.
     pub(super) fn wait_for_new_targets(&mut self) {
-        if !self.desired.wait_for_healthy {
-            return;
-        }
         for (id, wanted) in self.desired.target_groups() {
+            if !self.desired.wait_for_healthy && !self.loses_targets(id, wanted) {
+                continue;
+            }
             let targets = self.awaited_targets(id, wanted);
             if targets.is_empty() || self.warm_up.groups.contains(id) {
                 continue;
@@ -73,8 +74,7 @@ impl Planner<'_> {
             return present;
         }
         let mut targets = self.new_targets(id, wanted);
-        let there = self.observed.target_group(id).map(|group| group.targets.clone()).unwrap_or_default();
-        if self.purpose == Purpose::Create || there.difference(&wanted.targets).next().is_some() {
+        if self.purpose == Purpose::Create || self.loses_targets(id, wanted) {
             let health = self.observed.health.get(id);
             let healthy = |target: &&Ref| {
                 let mut known = health.into_iter().flatten().filter(|known| known.state == "healthy");
@@ -83,6 +83,11 @@ impl Planner<'_> {
             targets.extend(present.iter().filter(|target| !healthy(target)).cloned());
         }
         targets
+    }
+
+    /// Whether targets are to leave a group that stays.
+    fn loses_targets(&self, id: &NodeId, wanted: &TargetGroup) -> bool {
+        self.observed.target_group(id).is_some_and(|there| !there.targets.is_subset(&wanted.targets))
     }
 
     /// What must be done before a group's targets can pass a probe.

@@ -33,6 +33,8 @@ pub(super) struct Shape {
     pub(super) idle_timeout: u8,
     pub(super) tag: u8,
     pub(super) subnets: BTreeSet<u8>,
+    /// Whether new targets are waited for where nobody relies on them yet.
+    pub(super) waits: bool,
 }
 
 impl Shape {
@@ -53,6 +55,7 @@ impl Shape {
             idle_timeout: 90,
             tag: 1,
             subnets: [1, 2].into(),
+            waits: true,
         }
     }
 
@@ -98,7 +101,7 @@ impl Shape {
             nodes.insert(record.id(), Node::Record(record));
         }
         let tags = Tags::from([("version".to_owned(), self.tag.to_string())]);
-        Desired { nodes, tags, wait_for_healthy: true, tolerates_unhealthy: false }
+        Desired { nodes, tags, wait_for_healthy: self.waits, tolerates_unhealthy: false }
     }
 
     fn redirects(&self) -> bool {
@@ -200,7 +203,7 @@ fn record(kind: &'static str, n: u8) -> Record {
 prop_compose! {
     /// Any shape.
     pub(super) fn shapes()(
-        [tls, own_group, redirect, instance_rules, dualstack] in any::<[bool; 5]>(),
+        [tls, own_group, redirect, instance_rules, dualstack, waits] in any::<[bool; 6]>(),
         listeners in prop::sample::select(vec![[80, 12080], [12080, 80], [443, 12443], [8080, 12443]]),
         targets in prop::sample::select(vec![[80, 12080], [443, 12443], [8080, 12080], [80, 80]]),
         certificate in 1..4_u8,
@@ -214,7 +217,7 @@ prop_compose! {
     ) -> Shape {
         Shape {
             tls, listeners, targets, certificate, additional, instances, own_group, redirect, clients, record,
-            instance_rules, dualstack, idle_timeout, tag, subnets,
+            instance_rules, dualstack, idle_timeout, tag, subnets, waits,
         }
     }
 }

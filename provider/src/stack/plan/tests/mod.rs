@@ -113,18 +113,32 @@ fn rotating_a_certificate() {
 
 #[test]
 fn swapping_an_instance() {
-    let swapped = Shape { instances: [2].into(), ..Shape::http() };
+    for waits in [true, false] {
+        let swapped = Shape { instances: [2].into(), waits, ..Shape::http() };
+        assert_eq!(
+            lines(&change(&Shape::http(), &swapped)),
+            [
+                "0 target group api-http-80: register i-2 | not registered yet",
+                "1 target group ws-http-12080: register i-2 | not registered yet",
+                "2 target group api-http-80: wait until healthy: i-2 | after 0 | it must serve",
+                "3 target group ws-http-12080: wait until healthy: i-2 | after 1 | it must serve",
+                "4 target group api-http-80: deregister i-1 | after 0, 2 | not wanted",
+                "5 target group api-http-80: wait until drained: i-1 | after 4 | its connections end first",
+                "6 target group ws-http-12080: deregister i-1 | after 1, 3 | not wanted",
+                "7 target group ws-http-12080: wait until drained: i-1 | after 6 | its connections end first",
+            ]
+        );
+    }
+}
+
+#[test]
+fn adding_an_instance_without_waiting() {
+    let more = Shape { instances: [1, 2].into(), waits: false, ..Shape::http() };
     assert_eq!(
-        lines(&change(&Shape::http(), &swapped)),
+        lines(&change(&Shape::http(), &more)),
         [
             "0 target group api-http-80: register i-2 | not registered yet",
             "1 target group ws-http-12080: register i-2 | not registered yet",
-            "2 target group api-http-80: wait until healthy: i-2 | after 0 | it must serve",
-            "3 target group ws-http-12080: wait until healthy: i-2 | after 1 | it must serve",
-            "4 target group api-http-80: deregister i-1 | after 0, 2 | not wanted",
-            "5 target group api-http-80: wait until drained: i-1 | after 4 | its connections end first",
-            "6 target group ws-http-12080: deregister i-1 | after 1, 3 | not wanted",
-            "7 target group ws-http-12080: wait until drained: i-1 | after 6 | its connections end first",
         ]
     );
 }
