@@ -6,7 +6,7 @@ use tfplugin::value::Value;
 use super::schema::schema;
 use crate::resource::samples;
 
-pub(crate) use crate::resource::samples::{UNKNOWN_VALUE, change, known_part, unknowns};
+pub(crate) use crate::resource::samples::{UNKNOWN_VALUE, change, known_part, many_tags, unknowns};
 
 /// A small good configuration with HTTPS.
 pub(crate) fn https() -> Json {

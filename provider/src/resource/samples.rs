@@ -15,6 +15,11 @@ pub(crate) fn change(mut base: Json, arguments: &Json) -> Json {
     base
 }
 
+/// As many tags as an object cannot have twice, by keys that start so.
+pub(crate) fn many_tags(start: &str) -> Json {
+    (0..25).map(|n| (format!("{start}-{n}"), "one")).collect()
+}
+
 /// The configuration with each of its arguments unknown in turn, those within others too.
 pub(crate) fn unknowns(config: &Json) -> Vec<Json> {
     let mut found = Vec::new();

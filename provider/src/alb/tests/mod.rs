@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use self::core::{Applied, Core};
-use super::samples::{change, configuration, unknowns};
+use super::samples::{change, configuration, many_tags, unknowns};
 use crate::aws::fake::{FakeAws, Health, Listener, SecurityGroup, State, cert_arn};
 use crate::aws::{ActionInfo, Direction};
 use crate::resource::testing::faults::Operation;
@@ -184,6 +184,11 @@ fn changes_of_settings() -> Vec<Operation> {
         update("no attributes", full(), &json!({"access_logs": null, "api": {"deregistration_delay": 6}})),
         update("health check", http(), &json!({"health_check": {"interval": 6, "timeout": 2, "path": "/other"}})),
         update("tags", full(), &json!({"tags": {"owner": "two"}})),
+        update(
+            "tags exchanged",
+            change(full(), &json!({"tags": many_tags("old")})),
+            &json!({"tags": many_tags("new")}),
+        ),
         update("redirect on", https(), &json!({"redirect_http": true})),
         update("redirect off", full(), &json!({"redirect_http": false})),
         update("record on", http(), &json!({"dns_record": {"zone_id": "Z1"}})),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::launches::VOLUME;
-use super::{Answer, Refusal, SecurityGroup, State, refuse};
+use super::{Answer, Refusal, SecurityGroup, State, check_tags, refuse};
 use crate::aws::{
     Direction, NetworkInterfaceInfo, NewSecurityGroup, Peer, RuleSettings, SecurityGroupInfo, SecurityGroupKey, Tags,
 };
@@ -208,7 +208,7 @@ impl State {
     /// Changes the tags of several objects, all or none.
     pub(super) fn change_ec2_tags(&mut self, ids: &BTreeSet<String>, change: impl Fn(&mut Tags)) -> Answer<()> {
         for id in ids {
-            self.ec2_tags(id)?;
+            check_tags(self.ec2_tags(id)?, &change, "TagLimitExceeded")?;
         }
         for id in ids {
             change(self.ec2_tags(id)?);

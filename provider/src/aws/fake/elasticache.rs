@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{ACCOUNT, Answer, Refusal, State, refuse};
+use super::{ACCOUNT, Answer, Refusal, State, check_tags, refuse};
 use crate::aws::{
     CacheSettings, CacheSubnetGroupInfo, NewReplicationGroup, ReplicationGroupInfo, Tags, TransitEncryption,
 };
@@ -253,6 +253,7 @@ impl State {
         }
         match self.cache_tags(arn) {
             Some(tags) => {
+                check_tags(tags, &change, "TagQuotaPerResourceExceeded")?;
                 change(tags);
                 Ok(())
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Answer, ELB_ARN, Interface, LoadBalancer, Refusal, State, Target, TargetGroup, refuse};
+use super::{Answer, ELB_ARN, Interface, LoadBalancer, Refusal, State, Target, TargetGroup, check_tags, refuse};
 use crate::aws::{
     ActionInfo, Attributes, HealthCheck, LoadBalancerInfo, LoadBalancerKey, LoadBalancerState, NewLoadBalancer,
     NewTargetGroup, Tags, TargetGroupInfo,
@@ -410,7 +410,7 @@ impl State {
     /// Changes the tags of several objects, all or none.
     pub(super) fn change_elb_tags(&mut self, arns: &BTreeSet<String>, change: impl Fn(&mut Tags)) -> Answer<()> {
         for arn in arns {
-            self.elb_tags(arn)?;
+            check_tags(self.elb_tags(arn)?, &change, "TooManyTags")?;
         }
         for arn in arns {
             change(self.elb_tags(arn)?);
@@ -456,6 +456,18 @@ mod tests {
         aws.create_listener(&balancer, &http(80, &[(&group, 1)]), &tags("us")).await.unwrap();
         let other = aws.create_listener(&balancer, &http(80, &[(&group, 2)]), &tags("us")).await;
         assert_eq!(code(other), "DuplicateListener");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_takes_fifty_tags() {
+        let aws = FakeAws::new();
+        let (balancer, group) = pair(&aws).await;
+        let some = |count: u32| -> Tags { (0..count).map(|n| (format!("key-{n}"), String::new())).collect() };
+        let both = set(&[&balancer, &group]);
+        // They have one each.
+        assert_eq!(code(aws.add_tags(&both, &some(50)).await), "TooManyTags");
+        aws.add_tags(&both, &some(49)).await.unwrap();
+        assert_eq!(code(aws.add_ec2_tags(&set(&["sg-hosts"]), &some(51)).await), "TagLimitExceeded");
     }
 
     #[tokio::test(start_paused = true)]

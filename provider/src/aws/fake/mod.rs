@@ -243,6 +243,16 @@ fn refuse<T>(code: &'static str, message: impl Into<String>) -> Answer<T> {
     Err(Refusal::new(code, message))
 }
 
+/// How many tags AWS takes on an object.
+const TAGS_PER_OBJECT: usize = 50;
+
+/// Refuses, with this code, a change after which an object would have too many tags.
+fn check_tags(tags: &Tags, change: impl Fn(&mut Tags), code: &'static str) -> Answer<()> {
+    let mut changed = tags.clone();
+    change(&mut changed);
+    if changed.len() > TAGS_PER_OBJECT { refuse(code, format!("{} tags", changed.len())) } else { Ok(()) }
+}
+
 /// A test that failed while it held the lock has said what is wrong; others should not fail of it as well.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use tfplugin::value::Value;
 
 use super::{
-    Core, STACK, Tested, built, change, configuration, full, inhabited, outage, picture, quiet_changes,
+    Core, STACK, Tested, built, change, configuration, full, inhabited, many_tags, outage, picture, quiet_changes,
     rolling_changes, settle, shortage, small, unknowns, update,
 };
 use crate::aws::fake::{FakeAws, Fault, State, Verdict};
@@ -124,6 +124,11 @@ fn further_changes() -> Vec<Operation> {
         update("encrypted only", full(), &json!({"listeners": {"http": false}})),
         update("target group and record", full(), &of_group),
         update("other clients", small(), &clients),
+        update(
+            "tags exchanged",
+            change(small(), &json!({"tags": many_tags("old")})),
+            &json!({"tags": many_tags("new")}),
+        ),
     ]
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use tfplugin::value::Value;
 
 use super::DeepstreamCluster;
-use super::samples::{change, configuration, unknowns};
+use super::samples::{change, configuration, many_tags, unknowns};
 use crate::aws::ActionInfo;
 use crate::aws::fake::{FakeAws, Health, Listener, State, cert_arn};
 use crate::resource::testing::faults::{Operation, Subject};

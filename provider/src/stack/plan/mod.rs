@@ -371,7 +371,7 @@ impl Planner<'_> {
         };
         // They come first: as long as the others' tags differ, it shows that there is something to do.
         let mut first = BTreeSet::new();
-        for (batches, add) in [(foreign(&adding), true), (foreign(&removing), false)] {
+        for (batches, add) in [(foreign(&removing), false), (foreign(&adding), true)] {
             for (mut tags, id) in batches {
                 tags.retain(|key, _| !key.starts_with(ownership::PREFIX));
                 if !tags.is_empty() {
@@ -383,15 +383,16 @@ impl Planner<'_> {
                 }
             }
         }
-        for ((_, tags), nodes) in adding {
-            self.push_for(nodes, &first, |nodes| Change::Tag(nodes, tags), "tags differ");
-        }
         for ((_, tags), nodes) in removing {
             self.push_for(nodes, &first, |nodes| Change::Untag(nodes, tags), "tags not wanted");
         }
+        for ((_, tags), nodes) in adding {
+            self.push_for(nodes, &first, |nodes| Change::Tag(nodes, tags), "tags differ");
+        }
     }
 
-    /// Adds a step about several nodes, in the name of the first.
+    /// Adds a step about several nodes, in the name of the first. What makes room for tags on one of them comes before
+    /// it: AWS takes 50 on an object, which old and new ones together may exceed.
     fn push_for(
         &mut self,
         nodes: BTreeSet<NodeId>,
@@ -400,8 +401,10 @@ impl Planner<'_> {
         why: &'static str,
     ) {
         if let Some(first) = nodes.first().cloned() {
-            let settled =
-                self.steps_of(|step| matches!(step.node, NodeId::SecurityGroup(_)) && nodes.contains(&step.node));
+            let settled = self.steps_of(|step| match &step.change {
+                Change::Untag(untagged, _) => !untagged.is_disjoint(&nodes),
+                _ => matches!(step.node, NodeId::SecurityGroup(_)) && nodes.contains(&step.node),
+            });
             self.push(&first, change(nodes), after.union(&settled).copied().collect(), why);
         }
     }
