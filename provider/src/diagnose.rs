@@ -260,6 +260,8 @@ fn path(step: &Step, error: &StepError) -> Path {
     match (&step.change, error.code.as_str()) {
         (_, "SubnetNotFound" | "InvalidSubnet" | "AvailabilityZoneNotSupported") => Path::of("subnet_ids"),
         (_, "InvalidScheme") => Path::of("scheme"),
+        // One that is to be the default one is added along with the additional ones.
+        (Change::AddCertificates(_), "CertificateNotFound" | "UnsupportedCertificate") => Path::root(),
         (_, "CertificateNotFound" | "UnsupportedCertificate") => Path::of("certificate_arn"),
         (_, "SSLPolicyNotFound") => Path::of("ssl_policy"),
         // Instances of the stack's own are no argument.
@@ -462,6 +464,7 @@ fn hint(error: &AwsError) -> Option<String> {
 mod tests {
     use super::*;
     use crate::stack::step::When;
+    use crate::stack::{Action, Listener};
 
     /// The argument that a refused change is blamed on.
     fn blamed(change: Change, code: &str) -> String {
@@ -518,6 +521,24 @@ mod tests {
             let changed = keys.split(' ').map(|key| (key.to_owned(), "x".to_owned())).collect();
             let change = Change::SetLoadBalancerAttributes(changed);
             assert_eq!(blamed(change, "InvalidConfigurationRequest"), argument, "{keys}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_need_not_be_the_default_one_is_blamed_on_no_argument() {
+        let listener = Listener {
+            role: "api",
+            port: 443,
+            protocol: "HTTPS".to_owned(),
+            ssl_policy: None,
+            certificate_arn: Some("arn".to_owned()),
+            additional_certificate_arns: BTreeSet::new(),
+            mutual_authentication: None,
+            action: Action::RedirectToHttps(443),
+        };
+        for code in ["CertificateNotFound", "UnsupportedCertificate"] {
+            assert_eq!(blamed(Change::AddCertificates(["arn".to_owned()].into()), code), "", "{code}");
+            assert_eq!(blamed(Change::CreateListener(listener.clone()), code), "certificate_arn", "{code}");
         }
     }
 
