@@ -20,6 +20,9 @@ pub(crate) const CACHE_HOST: &str = "cache.codestream.invalid";
 /// What EC2 takes, in bytes before they are encoded ("Run commands when you launch an EC2 instance").
 pub(crate) const LIMIT: usize = 16 * 1024;
 
+/// The first port that takes no privilege to listen on.
+const FIRST_FREE_PORT: u16 = 1024;
+
 const HOME: &str = "/opt/deepstream";
 const CONFIG: &str = "/etc/deepstream/config.yml";
 const ENVIRONMENT: &str = "/etc/deepstream/env";
@@ -101,6 +104,8 @@ impl Boot {
         } else {
             String::new()
         };
+        let privilege =
+            if self.server.port < FIRST_FREE_PORT { "AmbientCapabilities=CAP_NET_BIND_SERVICE\n" } else { "" };
         format!(
             "[Unit]\n\
              Description=deepstream realtime server\n\
@@ -110,6 +115,7 @@ impl Boot {
              \n\
              [Service]\n\
              User=deepstream\n\
+             {privilege}\
              WorkingDirectory={HOME}\n\
              Environment=DEEPSTREAM_CONFIG_DIRECTORY={CONFIG}\n\
              EnvironmentFile=-{ENVIRONMENT}\n\
@@ -225,6 +231,18 @@ mod tests {
         let script = content(&user_data, "/opt/deepstream/fetch-auth-token").unwrap();
         assert!(script.starts_with("#!/bin/sh\n") && script.contains("--name '/deepstream/token'"), "{script}");
         assert!(script.ends_with("printf \"REDIS_AUTH_TOKEN='%s'\\n\" \"$token\" > /etc/deepstream/env\n"), "{script}");
+    }
+
+    #[test]
+    fn only_on_a_port_that_takes_a_privilege_deepstream_has_it() {
+        for (port, privileged) in [(80, true), (1023, true), (1024, false), (DEFAULT_PORT, false)] {
+            let boot = boot(false);
+            let user_data = Boot { server: Server { port, ..boot.server }, ..boot }.user_data();
+            let unit = content(&user_data, "/etc/systemd/system/deepstream.service").unwrap();
+            let line = "User=deepstream\nAmbientCapabilities=CAP_NET_BIND_SERVICE\nWorkingDirectory=";
+            assert_eq!(unit.contains(line), privileged, "{port}: {unit}");
+            assert_eq!(unit.contains("Capabilities"), privileged, "{port}: {unit}");
+        }
     }
 
     #[test]
