@@ -36,6 +36,16 @@ def finish_deletions(backend: ElastiCacheBackend, store: dict[str, Any], status:
                 del store[name]
 
 
+def engine_version(group: Any) -> str:
+    """The version of a replication group; moto chooses none where none was asked for."""
+    return getattr(group, "engine_version", None) or "7.1.0"
+
+
+def minor(version: str) -> list[int]:
+    """Major and minor version, to compare."""
+    return [int(part) for part in version.split(".")[:2]]
+
+
 @replaces(ElastiCacheBackend)
 def describe_replication_groups(original: Any, self: ElastiCacheBackend, arguments: dict[str, Any]) -> Any:
     finish_deletions(self, self.replication_groups, "status")
@@ -54,7 +64,7 @@ def describe_cache_clusters(original: Any, self: ElastiCacheBackend, arguments: 
                 {
                     "CacheClusterId": wanted,
                     "CacheClusterStatus": group.status,
-                    "EngineVersion": getattr(group, "engine_version", None) or "7.1.0",
+                    "EngineVersion": engine_version(group),
                     "CacheParameterGroup": {"CacheParameterGroupName": group.cache_parameter_group_name},
                     "CacheSubnetGroupName": group.cache_subnet_group_name,
                     "SecurityGroups": groups,
@@ -111,9 +121,13 @@ def set_replica_count(self: ElastiCacheResponse) -> ActionResult:
 @replaces(ElastiCacheResponse)
 def modify_replication_group(original: Any, self: ElastiCacheResponse, _arguments: dict[str, Any]) -> Any:
     """moto forgets the version, the security groups, the parameter group and the encryption in transit."""
+    name, wanted = self._get_param("ReplicationGroupId"), self._get_param("EngineVersion")
+    there = self.elasticache_backend.replication_groups.get(name)
+    if there is not None and wanted and minor(wanted) < minor(engine_version(there)):
+        raise InvalidParameterCombinationException("A cache cannot be taken back to an earlier version.")
     answer = original(self)
-    group = self.elasticache_backend.replication_groups[self._get_param("ReplicationGroupId")]
-    group.engine_version = self._get_param("EngineVersion") or getattr(group, "engine_version", None)
+    group = self.elasticache_backend.replication_groups[name]
+    group.engine_version = wanted or getattr(group, "engine_version", None)
     group.security_group_ids = self._get_param("SecurityGroupIds", []) or group.security_group_ids
     parameters = self._get_param("CacheParameterGroupName")
     group.cache_parameter_group_name = parameters or group.cache_parameter_group_name

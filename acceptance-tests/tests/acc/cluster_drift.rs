@@ -148,7 +148,6 @@ fn of_the_cache() -> Vec<Mutation> {
         mutation("another type", "cache.node_type", |by| {
             change_cache(by, json!({ "CacheNodeType": "cache.m5.large" }));
         }),
-        mutation("another version", "cache.engine_version", |by| change_cache(by, json!({ "EngineVersion": "6.2" }))),
         mutation("one zone", "topology.cache.multi_az", |by| change_cache(by, json!({ "MultiAZEnabled": false }))),
         mutation("other parameters", "topology.cache.parameter_group", |by| {
             change_cache(by, json!({ "CacheParameterGroupName": "by-hand" }));

@@ -145,6 +145,20 @@ fn accounts_do_not_see_one_another() {
 }
 
 #[test]
+fn a_replication_group_goes_back_to_no_earlier_version() {
+    let aws = account();
+    let params = json!({
+        "ReplicationGroupId": "redis", "ReplicationGroupDescription": "redis", "Engine": "redis",
+        "CacheNodeType": "cache.t3.micro", "EngineVersion": "7.0",
+    });
+    aws.call("elasticache", "create_replication_group", params);
+    let version = |version: &str| json!({ "ReplicationGroupId": "redis", "EngineVersion": version });
+    let refused = refusal(&aws, "elasticache", "modify_replication_group", version("6.2"));
+    assert_eq!(refused, "InvalidParameterCombination");
+    aws.call("elasticache", "modify_replication_group", version("7.1"));
+}
+
+#[test]
 fn a_deleted_replication_group_goes_and_then_its_subnet_group_can() {
     let aws = account();
     let subnets = &aws.seed().public_subnet_ids[..2];

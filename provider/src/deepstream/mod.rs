@@ -31,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use tfplugin::diagnostics::Diagnostics;
 use tfplugin::schema::Schema;
 use tfplugin::value::Value;
 
@@ -83,6 +84,10 @@ impl Composite for DeepstreamCluster {
 
     fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value, found: &Preflight) -> Value {
         plan::planned(resolved, prior, tags_all, found)
+    }
+
+    fn refused(planned: &Value, prior: &Value) -> Diagnostics {
+        plan::refused(planned, prior)
     }
 
     /// The image, when no plan could ask which is the newest.

@@ -1,5 +1,9 @@
 //! Planning `codestream_deepstream_cluster`: the state after apply, as far as it can be known now.
 
+use std::cmp::Ordering;
+
+use tfplugin::diagnostics::Diagnostics;
+use tfplugin::path::Path;
 use tfplugin::value::Value;
 
 use super::config::{Cache, Config};
@@ -106,6 +110,36 @@ fn put_cache(planned: &mut Value, prior: Option<&Value>, config: Option<&Config>
     planned.put("cache_security_group_id", group);
 }
 
+/// What ElastiCache refuses of a cache that stays: to go back to an earlier version.
+pub(crate) fn refused(planned: &Value, prior: &Value) -> Diagnostics {
+    let mut found = Diagnostics::new();
+    let [wanted, last] = [planned, prior].map(|state| Config::parse(state).and_then(|config| cache_id(&config)));
+    // Of two caches the state may name one and tell the version of the other.
+    let stays = wanted == last && last.is_some_and(|id| is_cache(prior, &id));
+    let [wanted, there] = [planned, prior].map(|state| state.get("cache").get("engine_version").as_str());
+    if let (true, Some(wanted), Some(there)) = (stays, wanted, there)
+        && is_lower(wanted, there)
+    {
+        found.error_at(
+            Path::of("cache").attribute("engine_version"),
+            "The cache would go back to an earlier version",
+            format!(
+                "cache.engine_version is {wanted:?}, the cache has version {there}, and ElastiCache takes no cache back. \
+                 Set cache.engine_version to {there:?}. Only a new cache can have {wanted}, and it starts empty: another \
+                 at_rest_encryption, transit_encryption or auth_token_parameter makes one."
+            ),
+        );
+    }
+    found
+}
+
+/// Whether a version is lower than another. A part that is no number, as in `6.x`, tells nothing.
+fn is_lower(version: &str, other: &str) -> bool {
+    let parts = version.split('.').zip(other.split('.'));
+    let numbers = parts.filter_map(|(one, two)| Some((one.parse::<u32>().ok()?, two.parse::<u32>().ok()?)));
+    numbers.map(|(one, two)| one.cmp(&two)).find(|order| order.is_ne()) == Some(Ordering::Less)
+}
+
 /// Whether the cache of a state has this id.
 fn is_cache(state: &Value, id: &str) -> bool {
     state.get("cache_arn").as_str().and_then(|arn| arn.rsplit(':').next()) == Some(id)
@@ -176,4 +210,57 @@ fn planned_topology(planned: &Value, config: &Config, last: &[Value]) -> Value {
     }
     shown.put("cache", cache);
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::super::resolve::resolve;
+    use super::super::samples::{UNKNOWN_VALUE, change, configuration, small};
+    use super::*;
+    use crate::resource::testing::said;
+
+    /// A cluster with such a cache.
+    fn cluster(cache: &Json) -> Value {
+        resolve(&configuration(&change(small(), &json!({"cache": cache}))))
+    }
+
+    #[test]
+    fn a_cache_that_stays_is_not_planned_to_go_back_to_an_earlier_version() {
+        let mut prior = cluster(&json!({"engine_version": "7.1"}));
+        let id = Config::parse(&prior).and_then(|config| cache_id(&config)).unwrap();
+        prior.put("cache_arn", format!("arn:aws:elasticache:us-east-1:123456789012:replicationgroup:{id}"));
+        for (cache, goes_back) in [
+            (json!({"engine_version": "7.0"}), true),
+            (json!({"engine_version": "6.2", "node_type": "cache.t3.small"}), true),
+            (json!({"engine_version": "7.1"}), false),
+            (json!({"engine_version": "7.2"}), false),
+            (json!({"engine_version": UNKNOWN_VALUE}), false),
+            (json!({"engine_version": "7.0", "at_rest_encryption": false}), false),
+            (json!({"endpoint": "redis.internal:6379"}), false),
+        ] {
+            let error = "error cache.engine_version: The cache would go back to an earlier version";
+            let expected = if goes_back { vec![error] } else { vec![] };
+            assert_eq!(said(&refused(&cluster(&cache), &prior)), expected, "{cache}");
+        }
+        prior.put("cache_arn", Value::Null);
+        assert_eq!(said(&refused(&cluster(&json!({"engine_version": "7.0"})), &prior)), [""; 0]);
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for (version, other, lower) in [
+            ("7.0", "7.1", true),
+            ("7.1", "7.0", false),
+            ("7.2", "7.10", true),
+            ("6.2", "7.0", true),
+            ("7.0", "6.2", false),
+            ("6.x", "7.0", true),
+            ("6.2", "6.x", false),
+            ("7.1", "7.1.0", false),
+        ] {
+            assert_eq!(is_lower(version, other), lower, "{version} {other}");
+        }
+    }
 }

@@ -254,10 +254,10 @@ fn cache() -> Vec<Attribute> {
         Attribute::string("node_type")
             .optional_computed()
             .describe(format!("The node type of the cache. Defaults to `{DEFAULT_CACHE_NODE_TYPE}`.")),
-        Attribute::string("engine_version")
-            .optional_computed()
-            .check(ENGINE_VERSION)
-            .describe(format!("The version of Redis OSS. Defaults to `{DEFAULT_ENGINE_VERSION}`.")),
+        Attribute::string("engine_version").optional_computed().check(ENGINE_VERSION).describe(format!(
+            "The version of Redis OSS. Defaults to `{DEFAULT_ENGINE_VERSION}`. A later one is set in place, and \
+             ElastiCache takes no cache back to an earlier one."
+        )),
         number_in("replica_count", &REPLICA_COUNTS).optional_computed().describe(
             "How many replicas the primary has. Defaults to 0: then a restart of the cache loses the records.",
         ),

@@ -240,6 +240,7 @@ impl<C: Composite> Resource for Managed<C> {
         let records = C::common(&planned).map(|common| common.records).unwrap_or_default();
         diagnostics.extend(diagnose::refuse_routed(records.iter().filter(|record| kept.is_routed(record))));
         if let Some(prior) = prior.as_ref().filter(|_| requires_replace.is_empty()) {
+            diagnostics.extend(C::refused(&planned, prior));
             diagnostics.extend(self.foreign_users(&settings, prior, &planned, &private).await);
         }
         // Each half was checked by itself; together they may be too many.

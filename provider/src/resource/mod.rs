@@ -125,6 +125,11 @@ pub(crate) trait Composite: Send + Sync + 'static {
     /// The planned state of a resolved configuration.
     fn planned(resolved: &Value, prior: Option<&Value>, tags_all: &Value, found: &Preflight) -> Value;
 
+    /// What a planned state asks of a stack that stays and AWS never does, as far as it is known without asking.
+    fn refused(_planned: &Value, _prior: &Value) -> Diagnostics {
+        Diagnostics::new()
+    }
+
     /// Puts in what a planned state could not know and an apply must.
     async fn complete(_aws: &dyn Aws, planned: &Value) -> Result<Value, AwsError> {
         Ok(planned.clone())

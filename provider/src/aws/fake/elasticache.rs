@@ -40,6 +40,11 @@ fn arn(kind: &str, name: &str) -> String {
     format!("arn:aws:elasticache:us-east-1:{ACCOUNT}:{kind}:{name}")
 }
 
+/// A version, to compare.
+fn numbers(version: &str) -> Vec<u32> {
+    version.split('.').filter_map(|part| part.parse().ok()).collect()
+}
+
 /// A replication group that something else is under way on.
 fn busy(id: &str, status: &str) -> Refusal {
     Refusal::new("InvalidReplicationGroupState", format!("{id} is {status}"))
@@ -178,6 +183,11 @@ impl State {
         let there = &cache.new.settings;
         if there.node_type != settings.node_type && there.engine_version != settings.engine_version {
             return refuse("InvalidParameterCombination", "a node type and a version are two modifications");
+        }
+        if let (Some(there), Some(wanted)) = (&there.engine_version, &settings.engine_version)
+            && numbers(wanted) < numbers(there)
+        {
+            return refuse("InvalidParameterCombination", format!("{wanted} is lower than {there}"));
         }
         let replica_count = there.replica_count;
         cache.new.settings = CacheSettings { replica_count, ..settings.clone() };
@@ -328,6 +338,18 @@ mod tests {
         tokio::time::advance(Duration::from_secs(300)).await;
         assert!(aws.replication_groups("o").await.unwrap().is_empty());
         aws.delete_cache_subnet_group("one").await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cache_goes_back_to_no_earlier_version() {
+        let aws = FakeAws::new();
+        aws.create_cache_subnet_group("one", &set(&["subnet-a"]), &tags("us")).await.unwrap();
+        aws.create_replication_group(&cache("one"), None).await.unwrap();
+        tokio::time::advance(Duration::from_secs(300)).await;
+        let there = cache("one").settings;
+        let earlier = CacheSettings { engine_version: Some("7.0".to_owned()), ..there.clone() };
+        let refused = aws.modify_replication_group("one", &there, &earlier).await.unwrap_err();
+        assert_eq!(refused.code, "InvalidParameterCombination");
     }
 
     #[tokio::test(start_paused = true)]

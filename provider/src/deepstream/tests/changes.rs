@@ -348,7 +348,7 @@ async fn what_a_plan_tells_while_an_argument_is_unknown_stays_true() {
         full(),
         &json!({
             "cache": {
-                "engine_version": "7.0",
+                "engine_version": "7.2",
                 "replica_count": 2,
                 "automatic_failover": false,
                 "node_type": "cache.t3.small",

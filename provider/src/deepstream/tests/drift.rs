@@ -434,6 +434,16 @@ async fn a_cache_that_is_changing_is_no_drift_although_its_tags_are_not_told() {
     assert_eq!(cache(&mut core.aws.state()).tags["team"], "two");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_somebody_has_upgraded_is_named_at_plan_with_the_version_to_set() {
+    let of_version = |version: &str| configuration(&change(small(), &json!({"cache": {"engine_version": version}})));
+    let mut core = built(&change(small(), &json!({"cache": {"engine_version": "7.0"}}))).await;
+    cache(&mut core.aws.state()).new.settings.engine_version = Some("7.1".to_owned());
+    let shown = core.changes(&of_version("7.0")).await;
+    assert!(shown.iter().any(|line| line.contains("Set cache.engine_version to \"7.1\".")), "{shown:?}");
+    assert_eq!(core.changes(&of_version("7.1")).await, Vec::<String>::new());
+}
+
 /// With a token it cannot change.
 #[tokio::test(start_paused = true)]
 async fn encryption_in_transit_goes_back_to_what_it_was_by_the_steps_that_aws_takes() {
