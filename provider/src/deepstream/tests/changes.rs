@@ -10,7 +10,7 @@ use super::{
     Core, STACK, Tested, built, change, configuration, full, inhabited, many_tags, outage, picture, quiet_changes,
     rolling_changes, settle, shortage, small, unknowns, update,
 };
-use crate::aws::fake::{FakeAws, Fault, State, Verdict};
+use crate::aws::fake::{FakeAws, Fault, State, Verdict, cert_arn};
 use crate::aws::{Direction, NewInstance, Peer, RuleSettings, Tags};
 use crate::deepstream::user_data::sha256;
 use crate::resource::testing::faults::{Operation, Trial};
@@ -227,6 +227,30 @@ async fn no_node_ends_before_its_connections_wherever_a_change_of_the_port_break
         core.aws.clear_faults();
         core.apply(Some(&config)).await.succeeded();
         assert_eq!(core.aws.violations(), Vec::<String>::new(), "after {} {}", call.index, call.operation);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_node_ends_before_its_connections_when_other_nodes_are_wanted_after_a_change_of_the_port_broke_off() {
+    let encrypted = json!({"certificate_arn": cert_arn(1), "wait_for_healthy": false});
+    for before in [small(), change(small(), &encrypted)] {
+        let operation = update("port", before, &json!({"port": 7020}));
+        let trial = Trial::<Tested>::new(&operation).await;
+        let after = operation.after.as_ref().unwrap();
+        let first = configuration(after);
+        let then = configuration(&change(after.clone(), &json!({"deepstream_version": "7.0.1"})));
+        for call in &trial.expected.calls {
+            fastrand::seed(1);
+            let mut core = trial.base.fork();
+            core.aws.watch(|state| cut_short(state).or_else(|| outage(state)));
+            core.aws.fail_at(call.index, Fault::Crash { after_effect: true });
+            core.apply(Some(&first)).await;
+            core.aws.clear_faults();
+            core.apply(Some(&then)).await.succeeded();
+            let at = format!("after {} {}", call.index, call.operation);
+            assert_eq!(core.aws.violations(), Vec::<String>::new(), "{at}");
+            assert_eq!(core.changes(&then).await, Vec::<String>::new(), "{at}");
+        }
     }
 }
 

@@ -274,8 +274,11 @@ impl<'a> Planner<'a> {
         let rolls = self.rolls();
         let olds: Vec<&NodeId> =
             self.surplus().map(|(id, _)| id).filter(|id| !rolls || self.leaves_another_group(id)).collect();
-        for id in olds {
-            self.push(id, Change::TerminateInstance, moved.clone(), "not wanted");
+        if let Some((group, _)) = self.desired.target_groups().next() {
+            // A change that broke off may have registered them there: then they have connections.
+            for id in olds {
+                self.drop_instance(group, id, moved.clone());
+            }
         }
         if !rolls {
             self.put_instances_back();

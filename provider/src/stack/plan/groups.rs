@@ -107,7 +107,7 @@ impl Planner<'_> {
     pub(super) fn deregister_surplus(&mut self) {
         for (id, wanted) in self.desired.target_groups() {
             let Some(there) = self.observed.target_group(id) else { continue };
-            // Instances of the stack's own leave as they are replaced.
+            // Instances of the stack's own leave before they end.
             let known = |target: &&Ref| matches!(target, Ref::Known(_));
             let surplus: BTreeSet<Ref> = there.targets.difference(&wanted.targets).filter(known).cloned().collect();
             if !surplus.is_empty() {
