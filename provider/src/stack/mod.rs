@@ -476,6 +476,13 @@ impl Observed {
         }
     }
 
+    /// Whether a target of a group was healthy at the last look at it.
+    pub(crate) fn is_healthy(&self, group: &NodeId, target: &Ref) -> bool {
+        let Some((there, registration)) = self.target_group(group).zip(self.resolve(target)) else { return false };
+        let mut health = self.health.get(group).into_iter().flatten();
+        health.any(|known| known.state == "healthy" && known.registration(there.port) == registration)
+    }
+
     /// The node with this AWS identifier, else the identifier itself.
     pub(crate) fn reference(&self, id: &str) -> Ref {
         self.nodes

@@ -176,8 +176,9 @@ impl<'a> Planner<'a> {
             }
             let launched = !self.is_present(&Ref::Of(id.clone()));
             let wait = self.bring_in(group, id, wanted, before);
-            // One that serves in the place of an old one that has left already must stay.
-            if launched || olds.iter().any(|old| self.is_registered(group, old)) {
+            // One that serves must stay whatever fails before its turn, and so must one whose old one has left already.
+            let serves = self.observed.is_healthy(group, &Ref::Of(id.clone()));
+            if launched || !serves && olds.iter().any(|old| self.is_registered(group, old)) {
                 self.put_newcomer_back(group, id, wait);
             }
             before = after([wait]);

@@ -75,12 +75,7 @@ impl Planner<'_> {
         }
         let mut targets = self.new_targets(id, wanted);
         if self.purpose == Purpose::Create || self.loses_targets(id, wanted) {
-            let health = self.observed.health.get(id);
-            let healthy = |target: &&Ref| {
-                let mut known = health.into_iter().flatten().filter(|known| known.state == "healthy");
-                known.any(|known| **target == self.observed.reference(&known.registration(wanted.port)))
-            };
-            targets.extend(present.iter().filter(|target| !healthy(target)).cloned());
+            targets.extend(present.iter().filter(|target| !self.observed.is_healthy(id, target)).cloned());
         }
         targets
     }

@@ -227,6 +227,50 @@ fn changing_the_port_of_the_instances() {
     );
 }
 
+/// A roll that broke off before the last old instance had left, with newcomers in these states.
+fn rolling(states: [&str; 2]) -> (Observed, Desired) {
+    let (old, wanted) = (running(&cluster(2, "v1", 6020)), cluster(2, "v2", 6020));
+    let mut observed = running(&wanted);
+    let (group, last) = (NodeId::TargetGroup("ds-6020".to_owned()), NodeId::Instance("2-v1".to_owned()));
+    observed.nodes.insert(last.clone(), old.nodes[&last].clone());
+    let known = observed.health.get_mut(&group).unwrap();
+    for (newcomer, state) in known.iter_mut().zip(states) {
+        newcomer.state = state.to_owned();
+    }
+    known.push(health("id of node 2-v1", 6020, "healthy"));
+    observed.target_group_mut(&group).unwrap().targets.insert(Ref::Of(last));
+    (observed, wanted)
+}
+
+#[test]
+fn a_newcomer_that_serves_stays_whatever_fails_before_its_turn() {
+    let (observed, wanted) = rolling(["unhealthy", "healthy"]);
+    assert_eq!(
+        change(&observed, &wanted),
+        [
+            "0 target group ds-6020: wait until healthy: node 1-v2 | it must serve",
+            "1 target group ds-6020: wait until healthy: node 2-v2 | after 0 | the old one goes on until it serves",
+            "2 target group ds-6020: deregister node 2-v1 | after 1 | not wanted",
+            "3 target group ds-6020: wait until drained: node 2-v1 | after 2 | its connections end first",
+            "4 node 2-v1: terminate | after 3 | not wanted",
+        ]
+    );
+}
+
+#[test]
+fn a_newcomer_that_does_not_serve_yet_goes_again_when_it_never_does() {
+    let (observed, wanted) = rolling(["healthy", "initial"]);
+    assert_eq!(
+        change(&observed, &wanted)[..4],
+        [
+            "0 target group ds-6020: wait until healthy: node 2-v2 | it must serve",
+            "1 target group ds-6020: wait until healthy: node 2-v2 | after 0 | the old one goes on until it serves",
+            "2 target group ds-6020: deregister node 2-v2 | if 1 fails | it never served",
+            "3 node 2-v2: terminate | if 1 fails, after 2 | it never served",
+        ]
+    );
+}
+
 /// A change of the port that broke off when traffic had moved: the old instances may still have connections.
 fn moved() -> (Observed, Desired) {
     let (old, wanted) = (running(&cluster(2, "v1", 6020)), cluster(2, "v2", 7020));
