@@ -186,7 +186,7 @@ impl View<'_> {
 
     /// Whether every registered target of both roles was healthy.
     fn ready(&self) -> bool {
-        Role::ALL.into_iter().all(|role| outputs::serves(self.observed, self.group(role).map(|(id, _)| id)))
+        Role::ALL.into_iter().all(|role| outputs::serves(self.observed, self.group(role)))
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn state(base: &Value, observed: &Observed, applied: Option<&Applied>
     put_instances(&mut state, observed);
     common.records(&mut state);
     common.tags(&mut state);
-    state.put("ready", outputs::serves(observed, group(&state, observed).map(|(id, _)| id)));
+    state.put("ready", outputs::serves(observed, group(&state, observed)));
     state.put("topology", topology(resolved(&state, observed).iter(), true));
     put_url(&mut state);
     let config = Config::parse(&state);

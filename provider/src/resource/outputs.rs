@@ -6,7 +6,7 @@ use super::LOAD_BALANCER;
 use super::private::Applied;
 use crate::aws::{Attributes, HealthCheck, Tags};
 use crate::stack::ownership::{OWNERSHIP, ROLE, STACK, instance_name, role, user_tags};
-use crate::stack::{Action, Listener, Node, NodeId, Observed, Record, Ref};
+use crate::stack::{Action, Listener, Node, NodeId, Observed, Record, Ref, TargetGroup};
 
 /// The role of the listener that answers in cleartext with a redirect.
 pub(crate) const REDIRECT: &str = "redirect";
@@ -195,11 +195,12 @@ pub(crate) fn imported_tags(observed: &Observed) -> Value {
     if tags.is_empty() { Value::Null } else { as_value(&tags) }
 }
 
-/// Whether a group has targets, and all that stay were healthy.
-pub(crate) fn serves(observed: &Observed, group: Option<&NodeId>) -> bool {
-    let health = group.and_then(|id| observed.health.get(id));
-    let mut staying = health.into_iter().flatten().filter(|target| target.state != "draining").peekable();
-    staying.peek().is_some() && staying.all(|target| target.state == "healthy")
+/// Whether a group has targets, and all of them were healthy. Health alone does not tell: some may have come or left
+/// since the last look at it.
+pub(crate) fn serves(observed: &Observed, group: Option<(&NodeId, &TargetGroup)>) -> bool {
+    group.is_some_and(|(id, group)| {
+        !group.targets.is_empty() && group.targets.iter().all(|target| observed.is_healthy(id, target))
+    })
 }
 
 /// The one value that all have; `None` when they differ, or there are none. A value may be absent itself.

@@ -206,6 +206,45 @@ async fn a_newcomer_that_is_not_healthy_stops_the_roll_and_goes_again() {
     core.apply(Some(&configuration(&good))).await.succeeded();
 }
 
+/// The id of the node in a place of the cluster, from 0.
+fn node(core: &Core, place: usize) -> String {
+    let nodes = core.state().get("nodes").as_list().unwrap();
+    nodes[place].get("instance_id").as_str().unwrap().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_and_is_not_healthy_shows_in_ready() {
+    let mut core = built(&small()).await;
+    let there = core.aws.state().launches.clone();
+    for (id, launch) in there {
+        core.aws.set_verdict(&id, None, Verdict::Healthy);
+        core.aws.set_verdict(&launch.new.image_id, None, Verdict::Unhealthy("Target.FailedHealthChecks"));
+    }
+    let more = json!({"node_count": 3, "on_unhealthy": "warn", "timeouts": {"update": "10m"}});
+    let config = configuration(&change(small(), &more));
+    core.apply(Some(&config)).await.succeeded();
+    assert_eq!(core.state().get("ready").as_bool(), Some(false));
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+    assert_eq!(core.state().get("ready").as_bool(), Some(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_went_because_it_was_not_healthy_shows_in_ready_no_more() {
+    let config = configuration(&small());
+    let replaced = built(&small()).await;
+    let stopped = node(&replaced, 0);
+    replaced.aws.state().instances.get_mut(&stopped).unwrap().state = "stopped".to_owned();
+    let dropped = built(&change(small(), &json!({"node_count": 3}))).await;
+    dropped.aws.set_verdict(&node(&dropped, 2), None, Verdict::Unhealthy("Target.Timeout"));
+    settle().await;
+    for mut core in [replaced, dropped] {
+        core.apply(Some(&config)).await.succeeded();
+        assert_eq!(core.state().get("ready").as_bool(), Some(true));
+        assert_eq!(core.changes(&config).await, Vec::<String>::new());
+        assert_eq!(core.state().get("ready").as_bool(), Some(true));
+    }
+}
+
 /// A node that was terminated while a target group still had it.
 fn cut_short(state: &State) -> Option<String> {
     let ended = |id: &str| state.instances.get(id).is_some_and(|instance| instance.state == "terminated");
