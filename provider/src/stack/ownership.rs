@@ -1,7 +1,8 @@
 //! Whose an AWS object is: the tags that say it, and what they allow.
 //!
 //! Everything a stack makes carries these tags from the call that creates it. An object without them is
-//! somebody else's, unless the state names it (it was imported).
+//! somebody else's, unless the state names it (it was imported, or somebody took them away) or it is a listener on a
+//! port of the stack's.
 
 use std::collections::BTreeSet;
 
