@@ -1,5 +1,6 @@
 //! What the user is told: every error of the engine and of AWS, turned into a diagnostic that names the object,
-//! the cause and the remedy. Nothing else in this crate words an error of an operation.
+//! the cause and the remedy. Nothing else in this crate words an error of an operation, but for a plan-time check that
+//! could not ask (`resource::preflight::look_ups`) and an account that AWS does not tell (`settings`).
 
 use std::collections::BTreeSet;
 

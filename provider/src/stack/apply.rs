@@ -6,8 +6,8 @@
 //! - A step that panics has failed, like any other.
 //! - Once the user has asked to stop, nothing new starts; what runs ends.
 //!
-//! Nothing is undone but an unhealthy replacement, which the plan itself says how to put back: the next apply
-//! reconciles.
+//! Nothing is undone but an unhealthy replacement, which the plan itself says how to put back, and, within one step,
+//! rules that made room in a full security group for others which AWS refuses: the next apply reconciles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
