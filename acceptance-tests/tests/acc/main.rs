@@ -23,6 +23,7 @@ mod local_aws;
 mod permissions;
 mod plugin;
 mod policy;
+mod postcondition;
 mod release;
 mod secrets;
 mod stack;
