@@ -154,6 +154,40 @@ fn another_name_scheme_or_vpc_replaces_the_load_balancer_and_the_plan_says_so_at
 }
 
 #[test]
+fn with_another_name_and_record_a_new_load_balancer_serves_before_the_old_one_goes() {
+    with_each_cli(|aws, workspace| {
+        let configuration = |name: &str, record: &str| {
+            let zone = json!(aws.seed().zone_id);
+            let arguments = format!(
+                "name = \"{name}\"\ndns_record = {{ zone_id = {zone}, name = \"{record}.example.com\" }}\n\
+                 lifecycle {{\n    create_before_destroy = true\n  }}"
+            );
+            stack::http(aws.seed(), &arguments)
+        };
+        workspace.write("main.tf", &configuration("first-alb", "first"));
+        workspace.apply().expect_success();
+
+        workspace.write("main.tf", &configuration("second-alb", "second"));
+        aws.proxy().clear_calls();
+        workspace.apply().expect_success();
+        let calls = aws.proxy().calls();
+        let place = |action: &str| calls.iter().position(|call| call.action == action).expect(action);
+        // The first is the last call of a create: its targets are healthy, and its record is there.
+        assert!(place("RemoveTags") < place("DeleteLoadBalancer"));
+        assert_eq!(stack::load_balancer(aws)["LoadBalancerName"], "second-alb");
+        let records = stack::list(&stack::inventory(aws), "dns_records");
+        let leads = |name: &str| records.iter().any(|record| stack::text(&record["Name"]).starts_with(name));
+        assert!(leads("second.") && !leads("first."), "{records:?}");
+        workspace.plan().expect_no_changes();
+
+        let there = stack::inventory(aws);
+        workspace.write("main.tf", &configuration("third-alb", "second"));
+        workspace.apply().expect_error("exists already");
+        assert_eq!(stack::inventory(aws), there);
+    });
+}
+
+#[test]
 fn a_protected_stack_is_not_replaced_even_when_asked_to() {
     with_each_cli(|aws, workspace| {
         workspace.write("main.tf", &stack::http(aws.seed(), "enable_deletion_protection = true"));
