@@ -180,6 +180,9 @@ pub(crate) fn example(aws: &Account, workspace: &Workspace, example: &str) {
         "host_cidr_block": format!("{}/32", seed.nat_public_ip),
     });
     workspace.write("terraform.tfvars.json", &values.to_string());
+    let planned = workspace.plan().expect_changes();
+    let summary = "Plan: 1 to import, 0 to add, 1 to change, 0 to destroy.";
+    assert!(planned.stdout.contains(summary), "{}", planned.stdout);
     workspace.apply().expect_success();
     assert_eq!(stack::load_balancer(aws)["LoadBalancerArn"], arn);
     workspace.plan().expect_no_changes();
@@ -208,6 +211,28 @@ fn the_products_names_are_kept_until_a_target_group_must_be_replaced() {
         let names = names(aws);
         assert!(!names.contains(&GROUPS[0].to_owned()) && names.contains(&GROUPS[1].to_owned()), "{names:?}");
         workspace.plan().expect_no_changes();
+    });
+}
+
+#[test]
+fn what_the_product_leaves_at_the_defaults_of_aws_stays_when_it_is_set_to_them() {
+    with_each_cli(|aws, workspace| {
+        build(aws, HTTPS);
+        let arguments = "idle_timeout = 60\ndrop_invalid_header_fields = false\n\
+                         ssl_policy = \"ELBSecurityPolicy-2016-08\"\n\
+                         api = { deregistration_delay = 300 }\nbroadcaster = { deregistration_delay = 300 }";
+        workspace.write("main.tf", &stack::https(aws.seed(), arguments));
+        workspace.import(ADDRESS, "codestream-alb").expect_success();
+        workspace.plan().expect_changes();
+        let changed = changed_in_place(workspace);
+        let kept = [
+            "idle_timeout",
+            "drop_invalid_header_fields",
+            "ssl_policy",
+            "api.deregistration_delay",
+            "broadcaster.deregistration_delay",
+        ];
+        assert!(!changed.iter().any(|path| kept.contains(&path.as_str())), "{changed:?}");
     });
 }
 
