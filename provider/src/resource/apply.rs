@@ -104,9 +104,6 @@ pub(super) async fn update<C: Composite>(
     let owner = asking.ask(owner_of::<C>(aws.as_ref(), prior, &private)).await?;
     let purpose = find::Purpose::Change;
     let mut found = asking.ask(find_known::<C>(aws.as_ref(), prior, &private, &owner, purpose, Some(&config))).await?;
-    if let Some(groups) = &config.security_group_ids {
-        found.release(groups);
-    }
     let subnets = asking.ask(subnets(aws.as_ref(), &config, &found.observed)).await?;
     let wanted_subnets = subnets.iter().filter(|subnet| config.subnet_ids.contains(&subnet.id));
     diagnose::refuse_other_vpc(wanted_subnets, &found.observed.vpc.id)?;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tfplugin::value::Value;
 use uuid::Uuid;
 
+use super::config::strings;
 use super::private::Private;
 use super::{Common, Composite};
 use crate::aws::{Aws, AwsError, LoadBalancerKey, SecurityGroupKey, Tags, VpcInfo};
@@ -73,7 +74,14 @@ pub(crate) async fn find_known<C: Composite>(
         add_records(&mut sought.records, keys(Some(wanted)), false);
         sought.rules_in.extend(wanted.rules_in.clone());
     }
-    observe(aws, &sought).await
+    let mut found = observe(aws, &sought).await?;
+    // What the user brings along is the user's, whatever its tags say, until the stack is to have a group of its own.
+    let brought = wanted.map_or(Some(BTreeSet::new()), |wanted| wanted.security_group_ids.clone());
+    if let Some(mut groups) = brought {
+        groups.extend(strings(state.get("security_group_ids")));
+        found.release(&groups);
+    }
+    Ok(found)
 }
 
 /// Looks for what others have on the load balancer of a stack that the state knows.

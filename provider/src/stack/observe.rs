@@ -12,7 +12,7 @@ use futures_util::future::try_join_all;
 
 use super::cluster::{ClusterAnswers, ClusterNames};
 use super::ownership::{Claim, Owner, PROVISIONING, RESOURCE_ID};
-use super::{Existing, Foreign, NodeId, Observed, Ref};
+use super::{Existing, Foreign, Node, NodeId, Observed, Ref};
 use crate::aws::{
     Attributes, Aws, AwsError, ErrorClass, ListenerInfo, ListenerRuleInfo, LoadBalancerInfo, LoadBalancerKey,
     RecordInfo, SecurityGroupInfo, SecurityGroupKey, Tags, TargetGroupInfo, TargetHealth, VpcInfo,
@@ -452,7 +452,7 @@ impl Found {
         self.observed.nodes.is_empty() && self.taken.is_empty() && self.ambiguous.is_empty()
     }
 
-    /// Lets go of security groups that the user now brings along: they are not the stack's any more.
+    /// Lets go of security groups that the user brings along: they are not the stack's any more.
     pub(crate) fn release(&mut self, groups: &BTreeSet<String>) {
         let released =
             |id: &NodeId, existing: &Existing| matches!(id, NodeId::SecurityGroup(_)) && groups.contains(&existing.id);
@@ -464,12 +464,18 @@ impl Found {
             .map(|(id, existing)| (id.clone(), existing.id.clone()))
             .collect();
         self.observed.nodes.retain(|id, _| !ids.contains_key(id));
-        if let Some(balancer) = self.observed.balancer_mut(&NodeId::LoadBalancer) {
-            let known = |group: &Ref| match group {
-                Ref::Of(id) => ids.get(id).map_or_else(|| group.clone(), |id| Ref::Known(id.clone())),
-                Ref::Known(_) => group.clone(),
-            };
-            balancer.security_groups = balancer.security_groups.iter().map(known).collect();
+        let known = |group: &Ref| match group {
+            Ref::Of(id) => ids.get(id).map_or_else(|| group.clone(), |id| Ref::Known(id.clone())),
+            Ref::Known(_) => group.clone(),
+        };
+        for existing in self.observed.nodes.values_mut() {
+            match &mut existing.node {
+                Node::LoadBalancer(balancer) => {
+                    balancer.security_groups = balancer.security_groups.iter().map(known).collect();
+                }
+                Node::RulesIn(rules) => *rules = rules.iter().map(|rule| rule.with_group(known)).collect(),
+                _ => {}
+            }
         }
     }
 }

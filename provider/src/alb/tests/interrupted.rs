@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value as Json, json};
+use tfplugin::value::Value;
 
 use super::core::Core;
 use super::{
@@ -132,37 +133,48 @@ async fn a_create_that_never_got_to_the_load_balancer_can_be_destroyed() {
     assert_eq!(calls.iter().find(by_name), None, "a name is no ARN");
 }
 
+/// A stack whose change to this configuration died when AWS had just made the first call of this action.
+async fn killed_in_change(base: &Core, config: &Value, action: &str) -> Core {
+    let counted = &mut base.fork();
+    fastrand::seed(1);
+    counted.apply(Some(config)).await.succeeded();
+    let call = counted.aws.calls().iter().position(|call| call.operation.ends_with(action)).unwrap();
+    let mut core = base.fork();
+    fastrand::seed(1);
+    core.aws.fail_at(call, Fault::Crash { after_effect: true });
+    assert!(core.apply(Some(config)).await.crashed);
+    core.aws.clear_faults();
+    core
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_group_that_a_killed_update_left_goes_when_the_change_is_taken_back() {
     let base = built(&http()).await;
-    let whole = picture(&base);
     let moved = configuration(&change(http(), &json!({"api": {"target_port": 8080, "deregistration_delay": 5}})));
-    let counted = &mut base.fork();
-    counted.apply(Some(&moved)).await.succeeded();
-    let created = counted.aws.calls().iter().position(|call| call.operation.ends_with(":CreateTargetGroup")).unwrap();
-    let mut core = base.fork();
-    core.aws.fail_at(created, Fault::Crash { after_effect: true });
-    assert!(core.apply(Some(&moved)).await.crashed);
-    core.aws.clear_faults();
+    let mut core = killed_in_change(&base, &moved, ":CreateTargetGroup").await;
     core.apply(Some(&configuration(&http()))).await.succeeded();
     settle().await;
-    assert_eq!(picture(&core), whole);
+    assert_eq!(picture(&core), picture(&base));
 }
 
 #[tokio::test(start_paused = true)]
 async fn rules_that_a_killed_update_made_in_another_group_go_when_the_change_is_taken_back() {
     let base = built(&let_in("sg-others")).await;
-    let whole = picture(&base);
     let (here, there) = (configuration(&let_in("sg-others")), configuration(&let_in("sg-hosts")));
-    let counted = &mut base.fork();
-    counted.apply(Some(&there)).await.succeeded();
-    let authorize = "ec2:AuthorizeSecurityGroupIngress";
-    let authorized = counted.aws.calls().iter().position(|call| call.operation == authorize).unwrap();
-    let mut core = base.fork();
-    core.aws.fail_at(authorized, Fault::Crash { after_effect: true });
-    assert!(core.apply(Some(&there)).await.crashed);
-    core.aws.clear_faults();
+    let mut core = killed_in_change(&base, &there, ":AuthorizeSecurityGroupIngress").await;
     core.apply(Some(&here)).await.succeeded();
     settle().await;
-    assert_eq!(picture(&core), whole);
+    assert_eq!(picture(&core), picture(&base));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_security_group_that_the_user_has_taken_outlives_a_stack_whose_update_was_killed() {
+    let mut base = built(&http()).await;
+    let group = base.state().get("security_group_id").as_str().unwrap().to_owned();
+    let taken = change(http(), &json!({"security_group_ids": [group], "client_cidr_blocks": null}));
+    base.apply(Some(&configuration(&taken))).await.succeeded();
+    let busier = configuration(&change(taken, &json!({"idle_timeout": 90})));
+    let mut core = killed_in_change(&base, &busier, ":ModifyLoadBalancerAttributes").await;
+    core.apply(None).await.succeeded();
+    assert!(core.aws.state().security_groups.contains_key(&group));
 }

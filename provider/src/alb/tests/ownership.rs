@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::core::Core;
 use super::{
-    STACK, built, change, changing_calls, configuration, full, http, inhabited, picture, refused, settle, two,
+    STACK, built, change, changing_calls, configuration, full, http, inhabited, let_in, picture, refused, settle, two,
 };
 use crate::aws::fake::{Rule, cert_arn};
 use crate::aws::{Aws, Direction, NewLoadBalancer, NewSecurityGroup, Peer, RuleSettings, Tags};
@@ -93,6 +93,30 @@ async fn a_rule_of_others_that_lets_a_group_of_the_users_in_already_is_named_and
     aws.state().security_groups.get_mut("sg-others").unwrap().rules.clear();
     core.apply(Some(&config)).await.succeeded();
     assert_eq!(core.changes(&config).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_security_group_that_the_user_has_taken_from_the_stack_outlives_it() {
+    for base in [http(), let_in("sg-hosts")] {
+        for next in [None, Some(json!({"scheme": "internal"})), Some(json!({"security_group_ids": ["sg-others"]}))] {
+            let mut core = built(&base).await;
+            let group = core.state().get("security_group_id").as_str().unwrap().to_owned();
+            let taken = change(base.clone(), &json!({"security_group_ids": [group], "client_cidr_blocks": null}));
+            core.apply(Some(&configuration(&taken))).await.succeeded();
+            assert_eq!(core.changes(&configuration(&taken)).await, Vec::<String>::new());
+            let config = next.as_ref().map(|arguments| configuration(&change(taken.clone(), arguments)));
+            core.apply(config.as_ref()).await.succeeded();
+            assert!(core.aws.state().security_groups.contains_key(&group), "{next:?}");
+        }
+    }
+    // It is the stack's again when that is to have one of its own.
+    let mut core = built(&http()).await;
+    let group = core.state().get("security_group_id").clone();
+    let taken = json!({"security_group_ids": [group.as_str().unwrap()], "client_cidr_blocks": null});
+    core.apply(Some(&configuration(&change(http(), &taken)))).await.succeeded();
+    assert!(core.state().get("security_group_id").is_null());
+    core.apply(Some(&configuration(&http()))).await.succeeded();
+    assert_eq!(*core.state().get("security_group_id"), group);
 }
 
 /// Puts somebody else's rule, which uses nothing of the stack's, on the stack's listener on port 80: its ARN.

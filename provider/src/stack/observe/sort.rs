@@ -316,13 +316,8 @@ impl Sorter<'_> {
             Ref::Known(id) => ids.get(id).map_or_else(|| reference.clone(), |node| Ref::Of(node.clone())),
             Ref::Of(_) => reference.clone(),
         };
-        let resolve_rules = |rules: &BTreeSet<Rule>| -> BTreeSet<Rule> {
-            let resolve_rule = |rule: &Rule| match &rule.source {
-                Source::Group(group) => Rule { source: Source::Group(resolve(group)), ..rule.clone() },
-                _ => rule.clone(),
-            };
-            rules.iter().map(resolve_rule).collect()
-        };
+        let resolve_rules =
+            |rules: &BTreeSet<Rule>| -> BTreeSet<Rule> { rules.iter().map(|rule| rule.with_group(resolve)).collect() };
         for existing in self.found.observed.nodes.values_mut() {
             match &mut existing.node {
                 Node::LoadBalancer(balancer) => {
