@@ -74,7 +74,7 @@ pub(crate) async fn find_known<C: Composite>(
         add_records(&mut sought.records, keys(Some(wanted)), false);
         sought.rules_in.extend(wanted.rules_in.clone());
     }
-    let mut found = observe(aws, &sought).await?;
+    let mut found = observe_marked(aws, &mut sought).await?;
     // What the user brings along is the user's, whatever its tags say, until the stack is to have a group of its own.
     let brought = wanted.map_or(Some(BTreeSet::new()), |wanted| wanted.security_group_ids.clone());
     if let Some(mut groups) = brought {
@@ -173,21 +173,33 @@ pub(crate) async fn find_names<C: Composite>(
         all_known: false,
     };
     add_records(&mut sought.records, keys(Some(config)), false);
-    let mut found = observe(aws, &sought).await?;
-    if is_free && !found.is_nothing() {
+    if is_free {
+        let found = observe(aws, &sought).await?;
+        if found.is_nothing() {
+            return Ok(found);
+        }
         sought.load_balancer = by_name;
-        found = observe(aws, &sought).await?;
     }
-    let known = sought.records.len();
-    for (zone_id, name) in found.observed.nodes.get(&NodeId::LoadBalancer).map(marked).unwrap_or_default() {
-        let both = ["A", "AAAA"].map(|kind| (zone_id.clone(), name.clone(), kind.to_owned()));
-        add_records(&mut sought.records, both.into_iter(), false);
-    }
-    // Only the marker of an interrupted create tells of the records that it may have made.
-    if sought.records.len() == known { Ok(found) } else { observe(aws, &sought).await }
+    observe_marked(aws, &mut sought).await
 }
 
-/// The records that the marker on a load balancer tells of.
+/// Looks for a stack, and again when its load balancer tells of records that are not sought yet: nothing else does of
+/// those that a create or an update may have made before it broke off.
+async fn observe_marked(aws: &dyn Aws, sought: &mut Sought<'_>) -> Result<Found, AwsError> {
+    loop {
+        let found = observe(aws, sought).await?;
+        let known = sought.records.len();
+        for (zone_id, name) in found.observed.nodes.get(&NodeId::LoadBalancer).map(marked).unwrap_or_default() {
+            let both = ["A", "AAAA"].map(|kind| (zone_id.clone(), name.clone(), kind.to_owned()));
+            add_records(&mut sought.records, both.into_iter(), false);
+        }
+        if sought.records.len() == known {
+            return Ok(found);
+        }
+    }
+}
+
+/// The records that the tags of a load balancer tell of.
 fn marked(balancer: &Existing) -> RecordNames {
     marked_records(&balancer.tags)
 }

@@ -24,6 +24,9 @@ pub(crate) const NODE: &str = "codestream:node";
 /// There while the create that made the object has not finished; its value is that create's resource id, and on a load
 /// balancer the alias records that the create makes, which carry no tags.
 pub(crate) const PROVISIONING: &str = "codestream:provisioning";
+/// There on a load balancer while an update makes alias records, of which it tells like the marker of a create. It marks
+/// nothing as unfinished: no other create takes the stack over for it.
+pub(crate) const RECORDS: &str = "codestream:records";
 
 /// The tags that every object of a finished stack carries.
 pub(crate) const OWNERSHIP: &[&str] = &[MANAGED_BY, STACK, ROLE, RESOURCE_ID];
@@ -78,6 +81,15 @@ impl Owner {
 
     /// The marker of an unfinished create on a load balancer.
     pub(crate) fn balancer_marker(&self, records: &RecordNames) -> Tags {
+        self.telling_of(records, PROVISIONING)
+    }
+
+    /// What is on a load balancer while an update makes alias records.
+    pub(crate) fn records_tag(&self, records: &RecordNames) -> Tags {
+        self.telling_of(records, RECORDS)
+    }
+
+    fn telling_of(&self, records: &RecordNames, key: &str) -> Tags {
         let mut value = self.resource_id.clone();
         for (zone_id, name) in records {
             let record = format!(" {zone_id}/{name}");
@@ -85,7 +97,7 @@ impl Owner {
                 value.push_str(&record);
             }
         }
-        Tags::from([(PROVISIONING.to_owned(), value)])
+        Tags::from([(key.to_owned(), value)])
     }
 
     /// The tags that make an interrupted create's objects this one's.
@@ -115,9 +127,10 @@ impl Owner {
     }
 }
 
-/// The records that the marker on a load balancer tells of.
+/// The records that the tags of a load balancer tell of: those of a create or an update that has not ended.
 pub(crate) fn marked_records(tags: &Tags) -> RecordNames {
-    let records = tags.get(PROVISIONING).into_iter().flat_map(|value| value.split(' ').skip(1));
+    let told = [PROVISIONING, RECORDS].into_iter().filter_map(|key| tags.get(key));
+    let records = told.flat_map(|value| value.split(' ').skip(1));
     let parts = records.filter_map(|record| record.split_once('/'));
     parts.map(|(zone_id, name)| (zone_id.to_owned(), name.to_owned())).collect()
 }
@@ -221,6 +234,15 @@ mod tests {
         let long = RecordNames::from([record(&"a".repeat(256)), record("b.example.com")]);
         assert_eq!(marked_records(&owner("a").balancer_marker(&long)), RecordNames::from([record("b.example.com")]));
         assert_eq!(marked_records(&owner("a").marker()), RecordNames::new());
+    }
+
+    #[test]
+    fn what_tells_of_the_records_of_an_update_is_no_marker_of_a_create() {
+        let record = RecordNames::from([("Z1".to_owned(), "a.example.com".to_owned())]);
+        let mut tags = owner("a").tags(&Tags::new(), "load-balancer");
+        tags.extend(owner("a").records_tag(&record));
+        assert_eq!(marked_records(&tags), record);
+        assert_eq!(owner("b").claim(&tags, &BTreeSet::new()), Claim::Finished);
     }
 
     #[test]

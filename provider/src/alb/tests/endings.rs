@@ -9,7 +9,9 @@ use tokio::time::{Instant, sleep};
 
 use super::changes::{has, other_port};
 use super::core::Core;
-use super::{STACK, built, change, configuration, difference, full, http, inhabited, outage, picture, settle};
+use super::{
+    STACK, built, change, configuration, difference, full, http, inhabited, outage, picture, recorded, settle,
+};
 use crate::aws::fake::{Call, FakeAws, Fault, Verdict};
 use crate::aws::{Aws, LoadBalancerState};
 use crate::settings::Preflight;
@@ -61,32 +63,34 @@ async fn stopped_at(core: &mut Core, config: &Json, call: usize) -> (super::core
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_is_answered_in_seconds_even_while_the_sdk_repeats_a_call_and_nothing_is_lost() {
-    let (aws, whole) = (inhabited().await, picture(&built(&http()).await));
-    let empty = aws.snapshot();
-    let counted = aws.fork();
-    fastrand::seed(1);
-    Core::new(counted.clone()).apply(Some(&configuration(&http()))).await.succeeded();
-    for (index, call) in counted.calls().iter().enumerate() {
-        for fault in [Fault::Throttled(10), Fault::Unanswered] {
-            let case = format!("{fault:?} at {index} {}", call.operation);
-            fastrand::seed(1);
-            let mut core = Core::new(aws.fork());
-            core.aws.fail_at(index, fault);
-            let (applied, took) = stopped_at(&mut core, &http(), index).await;
-            core.aws.clear_faults();
-            let poll =
-                ["DescribeLoadBalancers", "DescribeTargetHealth"].iter().any(|end| call.operation.ends_with(end));
-            assert!(took < Duration::from_secs(if poll { 1 } else { 6 }), "{case}: {took:?}");
-            assert!(!applied.errors().is_empty(), "{case}");
-            if !core.state().is_null() {
-                let mut unwanted = core.fork();
-                unwanted.apply(None).await.succeeded();
+    for config in [http(), recorded()] {
+        let (aws, whole) = (inhabited().await, picture(&built(&config).await));
+        let empty = aws.snapshot();
+        let counted = aws.fork();
+        fastrand::seed(1);
+        Core::new(counted.clone()).apply(Some(&configuration(&config))).await.succeeded();
+        for (index, call) in counted.calls().iter().enumerate() {
+            for fault in [Fault::Throttled(10), Fault::Unanswered] {
+                let case = format!("{fault:?} at {index} {}", call.operation);
+                fastrand::seed(1);
+                let mut core = Core::new(aws.fork());
+                core.aws.fail_at(index, fault);
+                let (applied, took) = stopped_at(&mut core, &config, index).await;
+                core.aws.clear_faults();
+                let poll =
+                    ["DescribeLoadBalancers", "DescribeTargetHealth"].iter().any(|end| call.operation.ends_with(end));
+                assert!(took < Duration::from_secs(if poll { 1 } else { 6 }), "{case}: {took:?}");
+                assert!(!applied.errors().is_empty(), "{case}");
+                if !core.state().is_null() {
+                    let mut unwanted = core.fork();
+                    unwanted.apply(None).await.succeeded();
+                    settle().await;
+                    assert_eq!(unwanted.aws.snapshot(), empty, "{case}");
+                }
+                core.apply(Some(&configuration(&config))).await.succeeded();
                 settle().await;
-                assert_eq!(unwanted.aws.snapshot(), empty, "{case}");
+                assert_eq!(difference(&whole, &picture(&core)), "", "{case}");
             }
-            core.apply(Some(&configuration(&http()))).await.succeeded();
-            settle().await;
-            assert_eq!(difference(&whole, &picture(&core)), "", "{case}");
         }
     }
 }

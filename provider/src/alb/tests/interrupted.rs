@@ -7,7 +7,8 @@ use tfplugin::value::Value;
 
 use super::core::Core;
 use super::{
-    STACK, built, change, configuration, difference, full, http, inhabited, let_in, picture, refused, settle, two,
+    STACK, built, change, configuration, difference, full, http, inhabited, let_in, picture, recorded, refused, settle,
+    two,
 };
 use crate::aws::fake::{Call, FakeAws, Fault};
 use crate::settings::Preflight;
@@ -133,15 +134,15 @@ async fn a_create_that_never_got_to_the_load_balancer_can_be_destroyed() {
     assert_eq!(calls.iter().find(by_name), None, "a name is no ARN");
 }
 
-/// A stack whose change to this configuration died when AWS had just made the first call of this action.
-async fn killed_in_change(base: &Core, config: &Value, action: &str) -> Core {
+/// A stack whose change to this configuration died at the first call of this action.
+async fn killed_in_change(base: &Core, config: &Value, action: &str, after_effect: bool) -> Core {
     let counted = &mut base.fork();
     fastrand::seed(1);
     counted.apply(Some(config)).await.succeeded();
     let call = counted.aws.calls().iter().position(|call| call.operation.ends_with(action)).unwrap();
     let mut core = base.fork();
     fastrand::seed(1);
-    core.aws.fail_at(call, Fault::Crash { after_effect: true });
+    core.aws.fail_at(call, Fault::Crash { after_effect });
     assert!(core.apply(Some(config)).await.crashed);
     core.aws.clear_faults();
     core
@@ -151,7 +152,7 @@ async fn killed_in_change(base: &Core, config: &Value, action: &str) -> Core {
 async fn a_group_that_a_killed_update_left_goes_when_the_change_is_taken_back() {
     let base = built(&http()).await;
     let moved = configuration(&change(http(), &json!({"api": {"target_port": 8080, "deregistration_delay": 5}})));
-    let mut core = killed_in_change(&base, &moved, ":CreateTargetGroup").await;
+    let mut core = killed_in_change(&base, &moved, ":CreateTargetGroup", true).await;
     core.apply(Some(&configuration(&http()))).await.succeeded();
     settle().await;
     assert_eq!(picture(&core), picture(&base));
@@ -161,7 +162,7 @@ async fn a_group_that_a_killed_update_left_goes_when_the_change_is_taken_back() 
 async fn rules_that_a_killed_update_made_in_another_group_go_when_the_change_is_taken_back() {
     let base = built(&let_in("sg-others")).await;
     let (here, there) = (configuration(&let_in("sg-others")), configuration(&let_in("sg-hosts")));
-    let mut core = killed_in_change(&base, &there, ":AuthorizeSecurityGroupIngress").await;
+    let mut core = killed_in_change(&base, &there, ":AuthorizeSecurityGroupIngress", true).await;
     core.apply(Some(&here)).await.succeeded();
     settle().await;
     assert_eq!(picture(&core), picture(&base));
@@ -174,7 +175,23 @@ async fn a_security_group_that_the_user_has_taken_outlives_a_stack_whose_update_
     let taken = change(http(), &json!({"security_group_ids": [group], "client_cidr_blocks": null}));
     base.apply(Some(&configuration(&taken))).await.succeeded();
     let busier = configuration(&change(taken, &json!({"idle_timeout": 90})));
-    let mut core = killed_in_change(&base, &busier, ":ModifyLoadBalancerAttributes").await;
+    let mut core = killed_in_change(&base, &busier, ":ModifyLoadBalancerAttributes", true).await;
     core.apply(None).await.succeeded();
     assert!(core.aws.state().security_groups.contains_key(&group));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_record_of_a_killed_update_goes_with_the_stack_or_when_the_change_is_taken_back() {
+    let base = built(&http()).await;
+    let swapped = configuration(&change(recorded(), &json!({"instance_ids": ["i-2"]})));
+    for (action, after_effect) in [(":ChangeResourceRecordSets", true), (":RemoveTags", false)] {
+        let mut unwanted = killed_in_change(&base, &swapped, action, after_effect).await;
+        assert_eq!(unwanted.aws.state().records.len(), 1);
+        let mut taken_back = unwanted.fork();
+        unwanted.apply(None).await.succeeded();
+        assert!(unwanted.aws.state().records.is_empty(), "{action}");
+        taken_back.apply(Some(&configuration(&http()))).await.succeeded();
+        settle().await;
+        assert_eq!(picture(&taken_back), picture(&base), "{action}");
+    }
 }

@@ -46,6 +46,11 @@ fn https() -> Json {
     change(http(), &json!({"protocol": "HTTPS", "certificate_arn": cert_arn(1)}))
 }
 
+/// A small configuration with an alias record.
+fn recorded() -> Json {
+    change(http(), &json!({"dns_record": {"zone_id": "Z1"}}))
+}
+
 /// A configuration that asks for every kind of object.
 fn full() -> Json {
     change(
@@ -191,7 +196,7 @@ fn changes_of_settings() -> Vec<Operation> {
         ),
         update("redirect on", https(), &json!({"redirect_http": true})),
         update("redirect off", full(), &json!({"redirect_http": false})),
-        update("record on", http(), &json!({"dns_record": {"zone_id": "Z1"}})),
+        operation("record on", Some(http()), Some(recorded())),
         update("record off", full(), &json!({"dns_record": null})),
         update("record renamed", change(http(), &record("one.example.com")), &record("two.example.com")),
     ]

@@ -15,7 +15,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::effect::default_rules;
-use super::ownership::{self, Owner, PROVISIONING, Service};
+use super::ownership::{self, Owner, PROVISIONING, RECORDS, Service};
 use super::step::{Change, Plan, Step, StepId, When};
 use super::{Desired, LoadBalancer, Node, NodeId, Observed, Ref, Rule, attributes};
 use crate::aws::{Attributes, Direction, LoadBalancerState, Tags};
@@ -60,6 +60,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed, owner: &Owner, purpos
         planner.close_security_groups();
         planner.tag();
         planner.protect();
+        planner.forget_records();
         planner.finish();
     } else {
         planner.delete();
@@ -264,7 +265,8 @@ impl Planner<'_> {
 
     /// Points the DNS records at the load balancer once it serves, and drops those not wanted.
     fn point_records(&mut self) {
-        let serving = self.waits();
+        let mut serving = self.waits();
+        serving.extend(self.tell_of_records());
         for (id, wanted) in self.desired.records() {
             let (change, why) = match self.observed.record(id) {
                 None => (Change::CreateRecord(wanted.clone()), "not there yet"),
@@ -280,6 +282,20 @@ impl Planner<'_> {
                 self.push(id, Change::DeleteRecord(there.clone()), named.clone(), "not wanted");
             }
         }
+    }
+
+    /// Has the load balancer tell of the records that an update is about to make, as it does in a create: nothing else
+    /// tells of them when the update breaks off.
+    fn tell_of_records(&mut self) -> Option<StepId> {
+        let makes_any = self.desired.records().any(|(id, _)| self.observed.record(id).is_none());
+        if self.purpose == Purpose::Create || !makes_any {
+            return None;
+        }
+        let id = NodeId::LoadBalancer;
+        let change = Change::Tag([id.clone()].into(), self.owner.records_tag(&self.desired.record_names()));
+        let step = self.push(&id, change, self.waits(), "tells of records to come");
+        self.tolerate(step);
+        Some(step)
     }
 
     /// Revokes what is not wanted, once nothing that goes uses it any more, and deletes groups not wanted.
@@ -349,8 +365,11 @@ impl Planner<'_> {
             let wanted = self.owner.tags_of(&self.desired.tags, id, node);
             let missing = attributes::changed(&wanted, &existing.tags);
             let mut surplus = existing.tags.clone();
-            surplus
-                .retain(|key, _| !(wanted.contains_key(key) || self.purpose == Purpose::Create && key == PROVISIONING));
+            // What goes in steps of its own, when everything else is done.
+            let marks = |key: &String| {
+                key == RECORDS && *id == NodeId::LoadBalancer || key == PROVISIONING && self.purpose == Purpose::Create
+            };
+            surplus.retain(|key, _| !(wanted.contains_key(key) || marks(key)));
             if !missing.is_empty() {
                 adding.entry((service, missing)).or_default().insert(id.clone());
             }
@@ -406,6 +425,19 @@ impl Planner<'_> {
                 _ => matches!(step.node, NodeId::SecurityGroup(_)) && nodes.contains(&step.node),
             });
             self.push(&first, change(nodes), after.union(&settled).copied().collect(), why);
+        }
+    }
+
+    /// Has the load balancer tell of records no more, when everything else is done.
+    fn forget_records(&mut self) {
+        let id = NodeId::LoadBalancer;
+        let told = self.observed.nodes.get(&id).is_some_and(|there| there.tags.contains_key(RECORDS));
+        let tells = |step: &Step| matches!(&step.change, Change::Tag(_, tags) if tags.contains_key(RECORDS));
+        if told || self.steps.iter().any(tells) {
+            let change = Change::Untag([id.clone()].into(), self.owner.records_tag(&self.desired.record_names()));
+            let everything = self.steps_of(|_| true);
+            let step = self.push(&id, change, everything, "everything is there");
+            self.tolerate(step);
         }
     }
 

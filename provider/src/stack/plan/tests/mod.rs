@@ -144,6 +144,29 @@ fn adding_an_instance_without_waiting() {
 }
 
 #[test]
+fn swapping_an_instance_and_adding_a_record() {
+    let changed = Shape { instances: [2].into(), record: Some(1), ..Shape::http() };
+    assert_eq!(
+        lines(&change(&Shape::http(), &changed)),
+        [
+            "0 target group api-http-80: register i-2 | not registered yet",
+            "1 target group ws-http-12080: register i-2 | not registered yet",
+            "2 target group api-http-80: wait until healthy: i-2 | after 0 | it must serve",
+            "3 target group ws-http-12080: wait until healthy: i-2 | after 1 | it must serve",
+            "4 load balancer: tag load balancer with codestream:records=id-1 Z1/r1.example.com | after 2, 3 \
+             | tells of records to come",
+            "5 A record r1.example.com: create, to load balancer | after 2, 3, 4 | not there yet",
+            "6 target group api-http-80: deregister i-1 | after 0, 2 | not wanted",
+            "7 target group api-http-80: wait until drained: i-1 | after 6 | its connections end first",
+            "8 target group ws-http-12080: deregister i-1 | after 1, 3 | not wanted",
+            "9 target group ws-http-12080: wait until drained: i-1 | after 8 | its connections end first",
+            "10 load balancer: untag load balancer of codestream:records=id-1 Z1/r1.example.com \
+             | after 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 | everything is there",
+        ]
+    );
+}
+
+#[test]
 fn leaving_ipv6_and_the_subnets_that_have_it() {
     let dualstack = Shape { dualstack: true, ..Shape::http() };
     assert_eq!(
