@@ -66,8 +66,8 @@ pub(crate) enum SecurityGroupKey {
     Ids(BTreeSet<String>),
     /// By name, unique in a VPC.
     Name {
-        /// The VPC.
-        vpc_id: String,
+        /// The VPC; every one when there is none.
+        vpc_id: Option<String>,
         /// The group's name.
         name: String,
     },

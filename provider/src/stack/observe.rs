@@ -68,7 +68,7 @@ pub(crate) struct Sought<'a> {
     pub(crate) adopt: bool,
     /// The start of the stack's target group names, to find those that no listener refers to.
     pub(crate) group_prefix: Option<String>,
-    /// Security groups to find by name, with their roles, when the state names none.
+    /// Security groups to find by name, with their roles, when the state names none; those of a create in any VPC.
     pub(crate) security_groups: BTreeMap<String, &'static str>,
     /// Whether to find security groups by the resource's own tag, too.
     pub(crate) tagged_security_groups: bool,
@@ -297,7 +297,9 @@ async fn security_groups(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Vec<Secur
         keys.push(SecurityGroupKey::Ids(ids));
     }
     for name in sought.security_groups.keys().filter(|_| !sought.vpc.id.is_empty()) {
-        keys.push(SecurityGroupKey::Name { vpc_id: sought.vpc.id.clone(), name: name.clone() });
+        // An interrupted create may have been to make them in another VPC.
+        let vpc_id = (!sought.creating).then(|| sought.vpc.id.clone());
+        keys.push(SecurityGroupKey::Name { vpc_id, name: name.clone() });
     }
     if sought.tagged_security_groups {
         keys.push(SecurityGroupKey::Tag { key: RESOURCE_ID.to_owned(), value: sought.owner.resource_id.clone() });

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::alb::Alb;
 use crate::aws::fake::{ACCOUNT, Call, FakeAws, Fault, Rule, Verdict, cert_arn};
-use crate::aws::{Direction, Peer, RuleSettings, SubnetInfo, Tags};
+use crate::aws::{Direction, InstanceInfo, Peer, RuleSettings, SubnetInfo, Tags};
 use crate::settings::{Preflight, Settings, Shared};
 
 /// A change that needs another target group for the API.
@@ -177,13 +177,16 @@ async fn one_unhealthy_replacement_puts_both_back() {
     assert_eq!(core.aws.violations(), Vec::<String>::new());
 }
 
-/// Puts two subnets of another VPC into AWS, `subnet-x` and `subnet-y`.
-fn put_subnets_of_another_vpc(core: &Core) {
+/// Puts two subnets of another VPC into AWS, `subnet-x` and `subnet-y`, and an instance, `i-x`.
+pub(super) fn furnish_another_vpc(core: &Core) {
     let mut state = core.aws.state();
     for (id, like) in [("subnet-x", "subnet-a"), ("subnet-y", "subnet-b")] {
         let there = state.subnets[like].clone();
         state.subnets.insert(id.to_owned(), SubnetInfo { id: id.to_owned(), vpc_id: "vpc-2".to_owned(), ..there });
     }
+    let (id, vpc_id, subnet_id) = ("i-x".to_owned(), "vpc-2".to_owned(), "subnet-x".to_owned());
+    let there = state.instances["i-1"].clone();
+    state.instances.insert(id.clone(), InstanceInfo { id, vpc_id, subnet_id, security_groups: [].into(), ..there });
 }
 
 /// The paths at which a plan of this configuration, checked against AWS, replaces the load balancer.
@@ -203,7 +206,7 @@ async fn only_another_name_scheme_or_vpc_replaces_the_load_balancer_and_the_plan
         ("vpc_id", json!({"subnet_ids": ["subnet-x", "subnet-y"], "vpc_id": "vpc-2"})),
     ] {
         let mut core = built(&http()).await;
-        put_subnets_of_another_vpc(&core);
+        furnish_another_vpc(&core);
         assert_eq!(replacing(&mut core, &change(http(), &arguments)).await, [path], "{arguments}");
     }
     for operation in changes_of_service().into_iter().chain(changes_of_settings()) {
@@ -216,7 +219,7 @@ async fn only_another_name_scheme_or_vpc_replaces_the_load_balancer_and_the_plan
 #[tokio::test(start_paused = true)]
 async fn subnets_of_another_vpc_are_refused_before_anything_is_touched() {
     let mut core = built(&http()).await;
-    put_subnets_of_another_vpc(&core);
+    furnish_another_vpc(&core);
     let from = core.aws.calls().len();
     let elsewhere = change(http(), &json!({"subnet_ids": ["subnet-x", "subnet-y"], "idle_timeout": 90}));
     let applied = core.apply(Some(&configuration(&elsewhere))).await;

@@ -199,7 +199,7 @@ async fn independent_parts_go_on_when_one_fails() {
 }
 
 /// The place of the first call of this action in a create of this configuration.
-async fn call_of_create(config: &Json, action: &str) -> usize {
+pub(super) async fn call_of_create(config: &Json, action: &str) -> usize {
     let mut counted = Core::new(inhabited().await.fork());
     counted.apply(Some(&configuration(config))).await.succeeded();
     let calls = counted.aws.calls();

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value as Json, json};
 use tfplugin::value::Value;
 
+use super::changes::furnish_another_vpc;
 use super::core::Core;
+use super::endings::call_of_create;
 use super::{
     STACK, built, change, configuration, difference, full, http, inhabited, let_in, picture, recorded, refused, settle,
     two,
@@ -110,6 +112,23 @@ async fn what_cannot_change_in_a_killed_creates_load_balancer_is_not_passed_over
         ours.map(|found| found.info.scheme.clone()).collect()
     };
     assert!(!applied.errors().is_empty() || schemes == BTreeSet::from(["internal".to_owned()]), "{schemes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_create_left_goes_when_the_next_one_is_in_another_vpc() {
+    let elsewhere = change(http(), &json!({"subnet_ids": ["subnet-x", "subnet-y"], "instance_ids": ["i-x"]}));
+    let only_the_group = call_of_create(&http(), ":CreateSecurityGroup").await;
+    let nearly_all = calls_of(&http()).await - 1;
+    for (call, checked) in [only_the_group, nearly_all].into_iter().flat_map(|call| [(call, false), (call, true)]) {
+        let (mut core, _) = two(&inhabited().await, checked);
+        furnish_another_vpc(&core);
+        killed(&core.aws, &http(), call).await;
+        core.apply(Some(&configuration(&elsewhere))).await.succeeded();
+        assert_eq!(resource_ids(&core.aws), BTreeSet::from([core.resource_id()]), "killed at call {call}");
+        let state = core.aws.state();
+        let groups = state.security_groups.values().filter(|group| group.name == "web-load-balancer");
+        assert_eq!(groups.map(|group| group.vpc_id.as_str()).collect::<Vec<_>>(), ["vpc-2"], "killed at call {call}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

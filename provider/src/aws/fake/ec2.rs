@@ -52,7 +52,9 @@ impl State {
         described
             .filter(|info| match key {
                 SecurityGroupKey::Ids(ids) => ids.contains(&info.id),
-                SecurityGroupKey::Name { vpc_id, name } => info.vpc_id == *vpc_id && info.name == *name,
+                SecurityGroupKey::Name { vpc_id, name } => {
+                    vpc_id.as_ref().is_none_or(|vpc_id| info.vpc_id == *vpc_id) && info.name == *name
+                }
                 SecurityGroupKey::Tag { key, value } => info.tags.get(key) == Some(value),
                 SecurityGroupKey::Naming(id) => info.rules.iter().any(|rule| rule.peer == Peer::Group(id.clone())),
             })

@@ -43,7 +43,8 @@ pub(super) async fn security_groups(client: &Client, key: &SecurityGroupKey) -> 
             chunks(ids, VALUES_PER_FILTER).iter().map(|ids| vec![filter("group-id", ids)]).collect()
         }
         SecurityGroupKey::Name { vpc_id, name } => {
-            vec![vec![filter("vpc-id", &[vpc_id]), filter("group-name", &[name])]]
+            let vpc = vpc_id.iter().map(|vpc_id| filter("vpc-id", &[vpc_id]));
+            vec![vpc.chain([filter("group-name", &[name])]).collect()]
         }
         SecurityGroupKey::Tag { key, value } => vec![vec![filter(format!("tag:{key}"), &[value])]],
         SecurityGroupKey::Naming(id) => {

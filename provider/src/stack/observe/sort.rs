@@ -78,6 +78,11 @@ impl Sorter<'_> {
                 );
                 continue;
             }
+            // In another VPC nothing is in the way. What an interrupted create has left there is to go all the same.
+            let elsewhere = self.sought.creating && group.vpc_id != self.sought.vpc.id;
+            if elsewhere && self.sought.owner.claim(&group.tags, &self.interrupted) != Claim::Interrupted {
+                continue;
+            }
             let role = self
                 .sought
                 .known

@@ -28,7 +28,7 @@ impl Run<'_> {
         match self.aws().create_security_group(&new).await {
             Ok(id) => Ok(Output::Created(id, tags)),
             Err(error) if may_exist(&error) => {
-                let key = SecurityGroupKey::Name { vpc_id: new.vpc_id, name: new.name };
+                let key = SecurityGroupKey::Name { vpc_id: Some(new.vpc_id), name: new.name };
                 let found = self.aws().security_groups(&key).await?.into_iter().next();
                 self.ours(found.map(|group| (group.id, group.tags)), error)
             }
