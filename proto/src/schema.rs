@@ -305,8 +305,8 @@ impl Schema {
         Value::object(self.attributes.iter().map(|attribute| (attribute.name, Value::Null)))
     }
 
-    /// Checks a configuration against every attribute's checks. Unknown and null values pass: what is
-    /// required is core's to check.
+    /// Checks a configuration against every attribute's checks. Unknown values pass, and null ones where none is
+    /// required.
     pub fn validate(&self, config: &Value) -> Diagnostics {
         let mut diagnostics = Diagnostics::new();
         check::validate_object(&self.attributes, config, &Path::root(), &mut diagnostics);

@@ -1,6 +1,6 @@
 //! Checks: whether a configuration satisfies its schema, and what the user is told when it does not.
 
-use super::{Attribute, Check, Kind, Nesting, Type};
+use super::{Attribute, Check, Kind, Mode, Nesting, Type};
 use crate::diagnostics::Diagnostics;
 use crate::path::Path;
 use crate::value::Value;
@@ -91,8 +91,11 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Checks every attribute of an object.
+/// Checks every attribute of an object; none when it is null or unknown.
 pub(super) fn validate_object(attributes: &[Attribute], object: &Value, path: &Path, diagnostics: &mut Diagnostics) {
+    if object.as_map().is_none() {
+        return;
+    }
     for attribute in attributes {
         validate_attribute(attribute, object.get(attribute.name), &path.attribute(attribute.name), diagnostics);
     }
@@ -100,6 +103,12 @@ pub(super) fn validate_object(attributes: &[Attribute], object: &Value, path: &P
 
 /// Checks one attribute, and those nested in it.
 pub(super) fn validate_attribute(attribute: &Attribute, value: &Value, path: &Path, diagnostics: &mut Diagnostics) {
+    // Core only sees to it that a required attribute is written down.
+    if attribute.mode == Mode::Required && value.is_null() {
+        let detail = format!("{path} is null, and it is required. Give it a value.");
+        diagnostics.error_at(path.clone(), format!("Missing value for \"{path}\""), detail);
+        return;
+    }
     let r#type = attribute.r#type();
     for check in &attribute.checks {
         apply(check, value, &r#type, path, &mut |path, check, value| {
@@ -201,6 +210,21 @@ mod tests {
         for value in [Value::Null, Value::Unknown, Value::object([("name", Value::Unknown)])] {
             assert!(messages(nested(), value).is_empty());
         }
+    }
+
+    #[test]
+    fn a_required_attribute_may_be_unknown_and_not_null() {
+        let zone = || Attribute::string("zone").required().one_of(&["a"]);
+        assert!(messages(zone(), Value::Unknown).is_empty());
+        let missing = messages(zone(), Value::Null);
+        let expected = ("zone", "Missing value for \"zone\"", "zone is null, and it is required. Give it a value.");
+        assert_eq!(missing, [(expected.0.to_owned(), expected.1.to_owned(), expected.2.to_owned())]);
+
+        let record = || Attribute::object("record", vec![zone()]);
+        for value in [Value::Null, Value::Unknown, Value::object([("zone", "a".into())])] {
+            assert!(messages(record(), value).is_empty());
+        }
+        assert_eq!(messages(record(), Value::object([("zone", Value::Null)]))[0].0, "record.zone");
     }
 
     #[test]

@@ -228,6 +228,7 @@ mod tests {
         for (config, path) in [
             (role("role_arn", "arn:aws:iam::12345:role/r"), "assume_role.role_arn"),
             (role("role_arn", "arn:aws:iam::123456789012:user/u"), "assume_role.role_arn"),
+            (block([("assume_role", block([("role_arn", Value::Null)]))]), "assume_role.role_arn"),
             (role("duration", "10m"), "assume_role.duration"),
             (role("duration", "13h"), "assume_role.duration"),
             (role("session_name", "no spaces"), "assume_role.session_name"),
