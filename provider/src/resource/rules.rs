@@ -99,12 +99,13 @@ pub(crate) fn shown(value: &Value) -> String {
     }
 }
 
-/// Sets must not have null elements.
-fn null_elements(schema: &Schema, config: &Value, found: &mut Diagnostics) {
+/// Sets and lists must not have null elements.
+pub(crate) fn null_elements(schema: &Schema, config: &Value, found: &mut Diagnostics) {
     for attribute in &schema.attributes {
-        let is_set = matches!(attribute.kind, Kind::Plain(Type::Set(_))) && attribute.mode != Mode::Computed;
+        let has_elements = matches!(attribute.kind, Kind::Plain(Type::Set(_) | Type::List(_)));
         let name = attribute.name;
-        if is_set && config.get(name).as_list().is_some_and(|elements| elements.contains(&Value::Null)) {
+        let elements = config.get(name).as_list().filter(|_| has_elements && attribute.mode != Mode::Computed);
+        if elements.is_some_and(|elements| elements.contains(&Value::Null)) {
             found.error_at(
                 Path::of(name),
                 format!("{name} has a null element"),

@@ -9,7 +9,7 @@ use tfplugin::value::Value;
 
 use super::DEFAULT_ATTEMPTS;
 use crate::duration::parse_go_duration;
-use crate::resource::tags;
+use crate::resource::{rules, tags};
 use crate::stack::ownership;
 
 /// The services that can have an endpoint of their own.
@@ -28,7 +28,7 @@ const ENDPOINT: Check = Check::Form("must be a URL, `http://...` or `https://...
 pub(crate) fn validate(config: &Value) -> Diagnostics {
     let mut found = Diagnostics::new();
     let absent = |name: &str| config.get(name).is_null() || config.get(name).as_str() == Some("");
-    let given = |name: &str| !absent(name) && !config.get(name).is_unknown();
+    let given = |name: &str| !absent(name) && rules::is_given(config.get(name));
     for (name, needed) in [("access_key", "secret_key"), ("secret_key", "access_key"), ("token", "access_key")] {
         if given(name) && absent(needed) {
             found.error_at(
@@ -49,6 +49,8 @@ pub(crate) fn validate(config: &Value) -> Diagnostics {
             );
         }
     }
+    // Left out, the only allowed account would allow all.
+    rules::null_elements(&schema(), config, &mut found);
     found.extend(tags::validate(config.get("default_tags"), &Path::of("default_tags"), ownership::COUNT));
     found
 }
@@ -265,12 +267,21 @@ mod tests {
             (block([("secret_key", "s".into()), ("access_key", "".into())]), Some("secret_key")),
             (block([("token", "t".into())]), Some("token")),
             (block([("allowed_account_ids", ids()), ("forbidden_account_ids", ids())]), Some("forbidden_account_ids")),
+            (block([("allowed_account_ids", ids()), ("forbidden_account_ids", texts(&[]))]), None),
             (block([("access_key", "a".into()), ("secret_key", Value::Unknown)]), None),
             (block([("allowed_account_ids", ids()), ("forbidden_account_ids", Value::Unknown)]), None),
         ] {
             let found = validate(&config);
             assert_eq!(found.has_errors(), path.is_some(), "{config:?}");
             assert!(path.is_none_or(|path| says(&found, path)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_null_among_elements_is_refused() {
+        for name in ["allowed_account_ids", "shared_config_files"] {
+            let found = validate(&block([(name, Value::List(vec![Value::Null]))]));
+            assert!(found.has_errors() && says(&found, name), "{name}: {found:?}");
         }
     }
 }
