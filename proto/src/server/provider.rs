@@ -148,11 +148,13 @@ pub(super) async fn call_function(
     for (index, (parameter, argument)) in parameters.iter().zip(&request.arguments).enumerate() {
         match convert::decode(Some(argument), &parameter.r#type, parameter.name)? {
             Value::Null => return Ok(function_failure(Some(index), "Must not be null.")),
-            argument if argument.is_wholly_known() => arguments.push(argument),
-            _ => return Ok(function_failure(Some(index), "Must be known.")),
+            argument => arguments.push(argument),
         }
     }
-    match function.call(&arguments) {
+    // Core waits with a call until its arguments are known, but OpenTofu before 1.8.5 did not look into them.
+    let known = arguments.iter().all(Value::is_wholly_known);
+    let answer = if known { function.call(&arguments) } else { Ok(Value::Unknown) };
+    match answer {
         Ok(result) => {
             Ok(call_function::Response { result: Some(convert::encode(&result, &function.result())?), error: None })
         }
