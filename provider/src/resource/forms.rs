@@ -98,10 +98,10 @@ pub(crate) const BUCKET: Check = Check::Form(
     |value| judge(value, bucket_fault, bucket_of_url),
 );
 /// The prefix of log objects in their bucket.
-pub(crate) const LOG_PREFIX: Check =
-    Check::Form("must be a prefix that is not empty and does not contain `AWSLogs`", |value| {
-        judge(value, log_prefix_fault, |_| String::new())
-    });
+pub(crate) const LOG_PREFIX: Check = Check::Form(
+    "must be a prefix that is not empty, has no slash at either end and does not contain `AWSLogs`",
+    |value| judge(value, log_prefix_fault, |text| text.trim_matches('/').to_owned()),
+);
 /// A duration as Go writes it.
 pub(crate) const DURATION: Check = Check::Form("must be a duration like `15m` or `1h30m`", |value| {
     judge(value, duration_fault, |text| text.split_whitespace().collect::<String>().to_lowercase())
@@ -285,9 +285,12 @@ fn bucket_of_url(text: &str) -> String {
 
 fn log_prefix_fault(text: &str) -> Option<&'static str> {
     if text.is_empty() {
-        return Some("it is empty");
+        Some("it is empty")
+    } else if text.starts_with('/') || text.ends_with('/') {
+        Some("it starts or ends with a slash")
+    } else {
+        text.contains("AWSLogs").then_some("it contains `AWSLogs`, which AWS itself puts after the prefix")
     }
-    text.contains("AWSLogs").then_some("it contains `AWSLogs`, which AWS itself puts after the prefix")
 }
 
 fn duration_fault(text: &str) -> Option<&'static str> {
@@ -365,6 +368,8 @@ mod tests {
             (BUCKET, "s3://My-Logs/alb", Some("my-logs")),
             (BUCKET, "arn:aws:s3:::my-logs", Some("my-logs")),
             (BUCKET, "192.0.2.1", None),
+            (LOG_PREFIX, "/codestream/alb/", Some("codestream/alb")),
+            (LOG_PREFIX, "/", None),
             (DURATION, "15 M", Some("15m")),
             (DURATION, "0s", None),
         ] {
