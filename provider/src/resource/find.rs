@@ -74,14 +74,13 @@ pub(crate) async fn find_known<C: Composite>(
         add_records(&mut sought.records, keys(Some(wanted)), false);
         sought.rules_in.extend(wanted.rules_in.clone());
     }
-    let mut found = observe_marked(aws, &mut sought).await?;
     // What the user brings along is the user's, whatever its tags say, until the stack is to have a group of its own.
-    let brought = wanted.map_or(Some(BTreeSet::new()), |wanted| wanted.security_group_ids.clone());
-    if let Some(mut groups) = brought {
-        groups.extend(strings(state.get("security_group_ids")));
-        found.release(&groups);
+    if let Some(groups) = wanted.map_or(Some(BTreeSet::new()), |wanted| wanted.security_group_ids.clone()) {
+        sought.brought = groups;
+        sought.brought.extend(strings(state.get("security_group_ids")));
+        sought.brought.extend(private.released.iter().cloned());
     }
-    Ok(found)
+    observe_marked(aws, &mut sought).await
 }
 
 /// Looks for what others have on the load balancer of a stack that the state knows.
@@ -121,6 +120,7 @@ fn known_stack<'a, C: Composite>(
         group_prefix: changing.then(|| roles.group_prefix()),
         security_groups: roles.security_groups(),
         tagged_security_groups: changing,
+        brought: BTreeSet::new(),
         records: Vec::new(),
         rules_in: rules_in(state, private),
         rule_tag: rule_tag(roles, RESOURCE_ID, &owner.resource_id).filter(|_| changing),
@@ -162,6 +162,7 @@ pub(crate) async fn find_names<C: Composite>(
         group_prefix: Some(roles.group_prefix()),
         security_groups: roles.security_groups(),
         tagged_security_groups: false,
+        brought: config.security_group_ids.clone().unwrap_or_default(),
         records: Vec::new(),
         rules_in: config.rules_in.iter().cloned().collect(),
         rule_tag: rule_tag(roles.as_ref(), STACK, &owner.stack),

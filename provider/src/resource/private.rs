@@ -28,6 +28,8 @@ pub(crate) struct Private {
     pub(crate) dns_name: String,
     /// The security groups of somebody else's in which the stack keeps rules.
     pub(crate) rules_in: BTreeSet<String>,
+    /// The security groups of the stack's making that the user has taken from it: they carry its tags, and stay.
+    pub(crate) released: BTreeSet<String>,
     /// Whether the load balancer is protected against deletion.
     pub(crate) protected: bool,
     /// Handed from a plan to a create: whether no load balancer had the name.
@@ -101,6 +103,7 @@ impl Private {
                 .collect(),
             dns_name: observed.load_balancer.as_ref().map(|facts| facts.dns_name.clone()).unwrap_or_default(),
             rules_in: observed.groups_with_rules().map(str::to_owned).collect(),
+            released: observed.released.clone(),
             protected: observed.is_protected(),
             name_is_free: false,
         }
@@ -109,6 +112,8 @@ impl Private {
     /// What is to be kept of a graph after a read.
     pub(crate) fn refreshed(&self, resource_id: &str, observed: &Observed) -> Self {
         let mut kept = Self { applied: self.applied.clone(), ..Self::of(resource_id, observed) };
+        // A read does not look for them.
+        kept.released.extend(self.released.iter().cloned());
         if observed.load_balancer.is_none() {
             kept.dns_name.clone_from(&self.dns_name);
         }

@@ -181,14 +181,6 @@ impl Rule {
         (self.direction, &self.protocol, self.from_port, self.to_port, &self.source)
     }
 
-    /// The same rule, its group by another reference.
-    pub(crate) fn with_group(&self, reference: impl Fn(&Ref) -> Ref) -> Self {
-        match &self.source {
-            Source::Group(group) => Self { source: Source::Group(reference(group)), ..self.clone() },
-            _ => self.clone(),
-        }
-    }
-
     /// Whether a rule that is there is this one, or one of the address blocks that this one's `vpc` stands for.
     pub(crate) fn covers(&self, there: &Self, vpc: &VpcInfo) -> bool {
         let block = |cidr: &String| vpc.cidr_blocks.contains(cidr) || vpc.ipv6_cidr_blocks.contains(cidr);
@@ -343,6 +335,8 @@ pub(crate) struct Observed {
     /// The health of the targets, for each target group; those still draining included.
     pub(crate) health: BTreeMap<NodeId, Vec<TargetHealth>>,
     pub(crate) foreign: Vec<Foreign>,
+    /// The security groups of the stack's making that the user has taken from it.
+    pub(crate) released: BTreeSet<String>,
     /// The records in whose place somebody has put some with a routing policy.
     pub(crate) routed: BTreeSet<NodeId>,
     /// What AWS alone says of caches and instances.

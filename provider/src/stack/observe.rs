@@ -12,7 +12,7 @@ use futures_util::future::try_join_all;
 
 use super::cluster::{ClusterAnswers, ClusterNames};
 use super::ownership::{Claim, Owner, PROVISIONING, RESOURCE_ID};
-use super::{Existing, Foreign, Node, NodeId, Observed, Ref};
+use super::{Foreign, NodeId, Observed};
 use crate::aws::{
     Attributes, Aws, AwsError, ErrorClass, ListenerInfo, ListenerRuleInfo, LoadBalancerInfo, LoadBalancerKey,
     RecordInfo, SecurityGroupInfo, SecurityGroupKey, Tags, TargetGroupInfo, TargetHealth, VpcInfo,
@@ -72,6 +72,8 @@ pub(crate) struct Sought<'a> {
     pub(crate) security_groups: BTreeMap<String, &'static str>,
     /// Whether to find security groups by the resource's own tag, too.
     pub(crate) tagged_security_groups: bool,
+    /// Security groups that the user has brought along: they are not the stack's, whatever their tags say.
+    pub(crate) brought: BTreeSet<String>,
     pub(crate) records: Vec<SoughtRecord>,
     /// The security groups of somebody else's in which the stack keeps rules, as far as they are known.
     pub(crate) rules_in: BTreeSet<String>,
@@ -452,32 +454,5 @@ impl Found {
     /// Whether there is nothing of the stack's, and nothing in its way.
     pub(crate) fn is_nothing(&self) -> bool {
         self.observed.nodes.is_empty() && self.taken.is_empty() && self.ambiguous.is_empty()
-    }
-
-    /// Lets go of security groups that the user brings along: they are not the stack's any more.
-    pub(crate) fn release(&mut self, groups: &BTreeSet<String>) {
-        let released =
-            |id: &NodeId, existing: &Existing| matches!(id, NodeId::SecurityGroup(_)) && groups.contains(&existing.id);
-        let ids: BTreeMap<NodeId, String> = self
-            .observed
-            .nodes
-            .iter()
-            .filter(|(id, existing)| released(id, existing))
-            .map(|(id, existing)| (id.clone(), existing.id.clone()))
-            .collect();
-        self.observed.nodes.retain(|id, _| !ids.contains_key(id));
-        let known = |group: &Ref| match group {
-            Ref::Of(id) => ids.get(id).map_or_else(|| group.clone(), |id| Ref::Known(id.clone())),
-            Ref::Known(_) => group.clone(),
-        };
-        for existing in self.observed.nodes.values_mut() {
-            match &mut existing.node {
-                Node::LoadBalancer(balancer) => {
-                    balancer.security_groups = balancer.security_groups.iter().map(known).collect();
-                }
-                Node::RulesIn(rules) => *rules = rules.iter().map(|rule| rule.with_group(known)).collect(),
-                _ => {}
-            }
-        }
     }
 }

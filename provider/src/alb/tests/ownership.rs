@@ -107,6 +107,8 @@ async fn a_security_group_that_the_user_has_taken_from_the_stack_outlives_it() {
             let config = next.as_ref().map(|arguments| configuration(&change(taken.clone(), arguments)));
             core.apply(config.as_ref()).await.succeeded();
             assert!(core.aws.state().security_groups.contains_key(&group), "{next:?}");
+            core.apply(None).await.succeeded();
+            assert!(core.aws.state().security_groups.contains_key(&group), "{next:?}, and then destroyed");
         }
     }
     // It is the stack's again when that is to have one of its own.

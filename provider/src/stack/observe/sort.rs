@@ -83,6 +83,12 @@ impl Sorter<'_> {
             if elsewhere && self.sought.owner.claim(&group.tags, &self.interrupted) != Claim::Interrupted {
                 continue;
             }
+            if self.sought.brought.contains(&group.id) {
+                if self.sought.owner.owns(&group.tags) {
+                    self.found.observed.released.insert(group.id.clone());
+                }
+                continue;
+            }
             let role = self
                 .sought
                 .known
@@ -321,8 +327,13 @@ impl Sorter<'_> {
             Ref::Known(id) => ids.get(id).map_or_else(|| reference.clone(), |node| Ref::Of(node.clone())),
             Ref::Of(_) => reference.clone(),
         };
-        let resolve_rules =
-            |rules: &BTreeSet<Rule>| -> BTreeSet<Rule> { rules.iter().map(|rule| rule.with_group(resolve)).collect() };
+        let resolve_rules = |rules: &BTreeSet<Rule>| -> BTreeSet<Rule> {
+            let resolve_rule = |rule: &Rule| match &rule.source {
+                Source::Group(group) => Rule { source: Source::Group(resolve(group)), ..rule.clone() },
+                _ => rule.clone(),
+            };
+            rules.iter().map(resolve_rule).collect()
+        };
         for existing in self.found.observed.nodes.values_mut() {
             match &mut existing.node {
                 Node::LoadBalancer(balancer) => {
