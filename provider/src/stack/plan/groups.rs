@@ -44,11 +44,12 @@ impl Planner<'_> {
     }
 
     /// Waits for targets that a listener sends traffic to from the start: those of a group without an old
-    /// service to keep up, and those added to a group that serves already. Where others are to go it does so whatever
-    /// is asked for: they may be all that serves.
+    /// service to keep up, and those added to a group that serves already. Where healthy ones are to go it does so
+    /// whatever is asked for: they may be all that serves.
     pub(super) fn wait_for_new_targets(&mut self) {
         for (id, wanted) in self.desired.target_groups() {
-            if !self.desired.wait_for_healthy && !self.loses_targets(id, wanted) {
+            let serves = |target: &Ref| self.observed.is_healthy(id, target);
+            if !self.desired.wait_for_healthy && !self.lost_targets(id, wanted).any(serves) {
                 continue;
             }
             let targets = self.awaited_targets(id, wanted);
@@ -74,15 +75,16 @@ impl Planner<'_> {
             return present;
         }
         let mut targets = self.new_targets(id, wanted);
-        if self.purpose == Purpose::Create || self.loses_targets(id, wanted) {
+        if self.purpose == Purpose::Create || self.lost_targets(id, wanted).next().is_some() {
             targets.extend(present.iter().filter(|target| !self.observed.is_healthy(id, target)).cloned());
         }
         targets
     }
 
-    /// Whether targets are to leave a group that stays.
-    fn loses_targets(&self, id: &NodeId, wanted: &TargetGroup) -> bool {
-        self.observed.target_group(id).is_some_and(|there| !there.targets.is_subset(&wanted.targets))
+    /// The targets that are to leave a group that stays.
+    fn lost_targets<'s>(&'s self, id: &NodeId, wanted: &'s TargetGroup) -> impl Iterator<Item = &'s Ref> {
+        let there = self.observed.target_group(id);
+        there.into_iter().flat_map(move |there| there.targets.difference(&wanted.targets))
     }
 
     /// What must be done before a group's targets can pass a probe.

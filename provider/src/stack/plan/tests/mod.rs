@@ -132,6 +132,24 @@ fn swapping_an_instance() {
 }
 
 #[test]
+fn swapping_an_instance_that_does_not_serve_without_waiting() {
+    let swapped = Shape { instances: [2].into(), waits: false, ..Shape::http() };
+    let mut observed = there(&Shape::http().desired());
+    observed.health.values_mut().flatten().for_each(|target| target.state = "unhealthy".to_owned());
+    assert_eq!(
+        lines(&plan(&swapped.desired(), &observed, &owner(), Purpose::Change)),
+        [
+            "0 target group api-http-80: register i-2 | not registered yet",
+            "1 target group ws-http-12080: register i-2 | not registered yet",
+            "2 target group api-http-80: deregister i-1 | after 0 | not wanted",
+            "3 target group api-http-80: wait until drained: i-1 | after 2 | its connections end first",
+            "4 target group ws-http-12080: deregister i-1 | after 1 | not wanted",
+            "5 target group ws-http-12080: wait until drained: i-1 | after 4 | its connections end first",
+        ]
+    );
+}
+
+#[test]
 fn adding_an_instance_without_waiting() {
     let more = Shape { instances: [1, 2].into(), waits: false, ..Shape::http() };
     assert_eq!(
