@@ -67,7 +67,8 @@ impl SdkAws {
     }
 
     /// Asks together with others, and once more alone when AWS refuses the call as wrong: that may be for what another
-    /// has asked for, an ARN of another region for example.
+    /// has asked for, an ARN of another region for example. What never got to AWS, for want of credentials or of a
+    /// region, would fail again.
     async fn share<V, A>(
         &self,
         batcher: &Batcher<V>,
@@ -81,7 +82,7 @@ impl SdkAws {
         let connection = self.connection.clone();
         let connect = async move { Ok(connection.clients().await?.clone()) };
         match batcher.ask(keys, connect, fetch.clone()).await {
-            Err(error) if error.class() == ErrorClass::Other => {
+            Err(error) if error.class() == ErrorClass::Other && error.request_id.is_some() => {
                 fetch(self.connection.clients().await?.clone(), keys.clone()).await
             }
             answered => answered,

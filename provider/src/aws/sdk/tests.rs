@@ -130,6 +130,23 @@ async fn who_asks_for_what_aws_refuses_fails_alone() {
     assert!(first.contains("near") && first.contains("far"), "they were not asked for together: {first}");
 }
 
+/// A process or a person may have to be asked for them.
+#[tokio::test]
+async fn credentials_that_cannot_be_had_are_looked_for_once() {
+    let refusal =
+        "<ErrorResponse><Error><Code>InvalidIdentityToken</Code><Message>no</Message></Error></ErrorResponse>";
+    let (address, two_requests) = answering_by(2, move |_| (400, refusal.to_owned())).await;
+    let mut access = access_at(address);
+    access.web_identity = Some(WebIdentity {
+        role_arn: "arn:aws:iam::123456789012:role/deployer".to_owned(),
+        session_name: None,
+        web_identity_token_file: concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").to_owned(),
+    });
+    let error = SdkAws::new(access).tags(&arns(&["arn:a"])).await.expect_err("no credentials");
+    assert_eq!(error.code, "NoCredentials");
+    assert!(!two_requests.is_finished(), "STS was asked twice");
+}
+
 #[tokio::test]
 async fn tags_of_what_is_gone_are_left_out() {
     let tagged = "<TagDescriptions><member><ResourceArn>arn:b</ResourceArn><Tags><member><Key>team</Key>\
