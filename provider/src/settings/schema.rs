@@ -77,10 +77,14 @@ pub(crate) fn schema() -> Schema {
     ];
     attributes.extend(roles());
     attributes.extend([
-        account_ids("allowed_account_ids")
-            .describe("The only AWS accounts in which anything may be changed. Checked before the first change."),
-        account_ids("forbidden_account_ids")
-            .describe("AWS accounts in which nothing may be changed. Checked before the first change."),
+        account_ids("allowed_account_ids").describe(
+            "The only AWS accounts in which anything may be changed. Checked before the first change, and before what \
+             AWS does not show any more leaves the state.",
+        ),
+        account_ids("forbidden_account_ids").describe(
+            "AWS accounts in which nothing may be changed. Checked before the first change, and before what AWS does \
+             not show any more leaves the state.",
+        ),
         Attribute::string("endpoint_url")
             .check(ENDPOINT)
             .describe("The endpoint of every AWS service that has none in `endpoints`, instead of AWS's own."),
