@@ -274,7 +274,7 @@ fn path(step: &Step, error: &StepError) -> Path {
         (Change::SetLoadBalancerAttributes(changed), "InvalidConfigurationRequest") => logs(changed),
         (Change::SetSubnets(_), _) => Path::of("subnet_ids"),
         (Change::SetIpAddressType(_), _) => Path::of("ip_address_type"),
-        (_, "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed") => Path::of("ami_id"),
+        (_, "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed" | "InvalidAMIID.Unavailable") => Path::of("ami_id"),
         (_, "InvalidKeyPair.NotFound") => Path::of("key_name"),
         (_, "Unsupported" | "InvalidInstanceType" | "VcpuLimitExceeded" | "InsufficientInstanceCapacity") => {
             Path::of("instance_type")
@@ -441,6 +441,7 @@ fn hint(error: &AwsError) -> Option<String> {
             "The certificate is not issued, or its key type is not supported. Check its status in ACM."
         }
         "CertificateNotFound" => "It does not exist in this region and account, or has expired.",
+        "InvalidAMIID.NotFound" | "InvalidAMIID.Unavailable" => "Set ami_id to an image that is there.",
         // EC2 says that a request has expired when the credentials have, too.
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
             "The credentials are no longer valid, or the clock of this machine is wrong. Renew them, and run it again: what exists will be found."
@@ -490,6 +491,7 @@ mod tests {
             ("elasticloadbalancing:CreateListener", "InvalidClientTokenId", "credentials themselves"),
             ("ec2:DescribeSecurityGroups", "AuthFailure", "credentials themselves"),
             ("ec2:RunInstances", "UnauthorizedOperation", "Allow the action ec2:RunInstances"),
+            ("ec2:DescribeImages", "InvalidAMIID.Unavailable", "Set ami_id"),
         ] {
             assert!(hint(operation, code).contains(says), "{operation} {code}: {}", hint(operation, code));
         }

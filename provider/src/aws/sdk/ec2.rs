@@ -18,8 +18,9 @@ use super::error::{empty_answer, error};
 use super::rules::{permissions, rule_of, rules_of};
 use super::{chunks, is_ours, list, set, text};
 use crate::aws::{
-    Direction, InstanceInfo, LaunchedInfo, MetadataOptions, NetworkInterfaceInfo, NewInstance, NewSecurityGroup,
-    Result, RouteInfo, RouteTableInfo, RuleSettings, SecurityGroupInfo, SecurityGroupKey, SubnetInfo, Tags, VpcInfo,
+    AwsError, Direction, InstanceInfo, LaunchedInfo, MetadataOptions, NetworkInterfaceInfo, NewInstance,
+    NewSecurityGroup, Result, RouteInfo, RouteTableInfo, RuleSettings, SecurityGroupInfo, SecurityGroupKey, SubnetInfo,
+    Tags, VpcInfo,
 };
 
 /// Values of one filter, at most.
@@ -399,7 +400,13 @@ pub(super) async fn root_device(client: &Client, image_id: &str) -> Result<Strin
     // By id: there is nothing to launch when this one does not exist.
     let answer = client.describe_images().image_ids(image_id).send().await.map_err(error(DESCRIBE_IMAGES))?;
     let name = answer.images().first().and_then(|image| image.root_device_name());
-    name.map(str::to_owned).ok_or_else(|| empty_answer(DESCRIBE_IMAGES, "the name of the image's root volume"))
+    // EC2 answers with nothing for an image that was deregistered, as long as there are instances of it.
+    name.map(str::to_owned).ok_or_else(|| AwsError {
+        operation: DESCRIBE_IMAGES,
+        code: "InvalidAMIID.Unavailable".to_owned(),
+        message: format!("the image {image_id} was deregistered or disabled"),
+        request_id: None,
+    })
 }
 
 pub(super) async fn run_instance(client: &Client, new: &NewInstance) -> Result<String> {

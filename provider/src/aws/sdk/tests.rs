@@ -243,6 +243,15 @@ async fn an_instance_that_is_not_known_does_not_count_as_terminated() {
     assert_eq!(refused.code, "InvalidInstanceID.NotFound");
 }
 
+/// As long as there are instances of it, EC2 does not refuse to describe it.
+#[tokio::test]
+async fn an_image_that_was_deregistered_is_not_asked_for_again() {
+    let none = "<DescribeImagesResponse><requestId>id-1</requestId><imagesSet/></DescribeImagesResponse>";
+    let (address, _requests) = answering(vec![(200, none.to_owned())]).await;
+    let refused = aws_at(address).root_device("ami-0a").await.expect_err("no image");
+    assert_eq!((refused.code.as_str(), refused.is_passing()), ("InvalidAMIID.Unavailable", false));
+}
+
 #[tokio::test]
 async fn a_refusal_carries_operation_code_words_and_request_id() {
     let refusal = "<Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error>";
