@@ -376,15 +376,16 @@ impl State {
 
     /// Fine with targets that are not registered. The others drain for the whole delay, connections or not.
     pub(super) fn deregister_targets(&mut self, arn: &str, registrations: &BTreeSet<String>) -> Answer<()> {
-        let clock = self.clock;
+        let (clock, shown_from) = (self.clock, self.clock + self.deregistration_lag);
         let group = self.changed_target_group(arn)?;
         let delay = group.attributes.get("deregistration_delay.timeout_seconds");
         let until = clock + Duration::from_secs(delay.and_then(|text| text.parse().ok()).unwrap_or(300));
         for registration in registrations {
             let (id, port) = registration.split_once(':').unwrap_or((registration, ""));
             let port = port.parse().unwrap_or(group.info.port);
-            if let Some(target) = group.targets.get_mut(&(id.to_owned(), port)) {
-                target.draining_until.get_or_insert(until);
+            let registered = group.targets.get_mut(&(id.to_owned(), port));
+            if let Some(target) = registered.filter(|target| target.draining_until.is_none()) {
+                (target.draining_until, target.draining_shown_from) = (Some(until), shown_from);
             }
         }
         Ok(())

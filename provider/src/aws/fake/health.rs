@@ -35,6 +35,8 @@ pub(crate) struct Target {
     pub health: Health,
     /// Until when it drains, once it was deregistered.
     pub draining_until: Option<Duration>,
+    /// From when on that shows.
+    pub(super) draining_shown_from: Duration,
     /// Whether its checks pass, and since when they all do or all fail.
     passing: bool,
     since: Duration,
@@ -102,7 +104,7 @@ impl State {
         let Some(group) = self.target_groups.get(arn) else { return Vec::new() };
         let load_balancer = self.load_balancer_of(arn);
         let describe = |((id, port), target): (&(String, u16), &Target)| {
-            let (state, reason) = if target.draining_until.is_some() {
+            let (state, reason) = if target.draining_until.is_some() && target.draining_shown_from <= self.clock {
                 ("draining", Some("Target.DeregistrationInProgress"))
             } else if let Some(reason) = self.why_unused(load_balancer, id) {
                 ("unused", Some(reason))

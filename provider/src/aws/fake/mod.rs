@@ -169,6 +169,8 @@ pub(crate) struct State {
     pub provisioned: (LoadBalancerState, Option<String>),
     /// How long a deleted load balancer's network interfaces stay.
     pub interface_release: Duration,
+    /// How long a deregistered target is described as if it were not.
+    pub deregistration_lag: Duration,
     /// How long a launched instance is `pending`.
     pub booting: Duration,
     /// How long a cache is `creating` or `modifying`, and how long `deleting`.
@@ -358,6 +360,7 @@ impl State {
             provisioning: Duration::from_secs(150),
             provisioned: (LoadBalancerState::Active, None),
             interface_release: Duration::from_secs(90),
+            deregistration_lag: Duration::ZERO,
             booting: Duration::from_secs(20),
             cache_changing: Duration::from_secs(300),
             caches_fail: false,

@@ -253,6 +253,16 @@ fn cut_short(state: &State) -> Option<String> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_node_ends_before_its_connections_although_aws_shows_late_that_it_drains() {
+    let mut core = built(&small()).await;
+    core.aws.state().deregistration_lag = Duration::from_secs(1);
+    core.aws.watch(cut_short);
+    let after = change(small(), &json!({"deepstream_version": "7.0.1"}));
+    core.apply(Some(&configuration(&after))).await.succeeded();
+    assert_eq!(core.aws.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_node_ends_before_its_connections_wherever_a_change_of_the_port_breaks_off() {
     let operation = update("port", small(), &json!({"port": 7020}));
     let trial = Trial::<Tested>::new(&operation).await;

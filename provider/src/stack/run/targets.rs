@@ -30,13 +30,14 @@ impl Run<'_> {
         }
     }
 
-    /// Looks whether these targets have no connection left.
+    /// Looks whether these targets have no connection left. For a while AWS may still show one as it was before it was
+    /// deregistered.
     pub(super) async fn look_for_drained(&self, targets: &BTreeSet<Ref>) -> Result<(), StepError> {
         let leaving = self.ids(targets)?;
         let health = self.aws().target_health(self.id()?).await?;
         let draining: Vec<&str> = health
             .iter()
-            .filter(|target| leaving.contains(&target.registration(self.group_port())) && target.state == "draining")
+            .filter(|target| leaving.contains(&target.registration(self.group_port())) && target.state != "unused")
             .map(|target| target.id.as_str())
             .collect();
         if draining.is_empty() {
