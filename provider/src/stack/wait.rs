@@ -32,13 +32,16 @@ pub(crate) struct Limits {
 pub(crate) struct Pauses<'a> {
     limits: &'a Limits,
     started: Instant,
+    /// When it started, or has last waited out a refusal that may last until the deadline.
+    counted_from: Instant,
     next: Duration,
 }
 
 impl Limits {
     /// The pauses of a step that starts now.
     pub(crate) fn pauses(&self) -> Pauses<'_> {
-        Pauses { limits: self, started: Instant::now(), next: FIRST_PAUSE }
+        let now = Instant::now();
+        Pauses { limits: self, started: now, counted_from: now, next: FIRST_PAUSE }
     }
 
     /// Ends when a call must be given up because the user asked to stop: at once when it only reads.
@@ -56,12 +59,18 @@ impl Pauses<'_> {
         self.pause(self.limits.deadline, missing).await
     }
 
-    /// Pauses before another try of a call that AWS refuses for a while, at most for `allowed` since the first.
+    /// Pauses before another try of a call that AWS refuses for a while, at most for `allowed` since the first,
+    /// those that may last until the deadline left out.
     pub(crate) async fn try_again(&mut self, allowed: Duration, error: StepError) -> Result<(), StepError> {
         let last = self.limits.deadline.max(self.started + GRACE);
-        match self.started.checked_add(allowed).filter(|end| *end < last) {
+        match self.counted_from.checked_add(allowed).filter(|end| *end < last) {
             Some(end) if Instant::now() + self.next > end => Err(error),
-            _ => self.pause(last, error).await,
+            Some(_) => self.pause(last, error).await,
+            None => {
+                self.pause(last, error).await?;
+                self.counted_from = Instant::now();
+                Ok(())
+            }
         }
     }
 
@@ -76,5 +85,25 @@ impl Pauses<'_> {
             () = self.limits.stop.cancelled() => Err(StepError::Stopped),
             () = tokio::time::sleep(jittered) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An instance that starts may be refused for a minute, and then for some seconds more.
+    #[tokio::test(start_paused = true)]
+    async fn what_may_last_until_the_deadline_does_not_use_up_the_time_of_what_passes_soon() {
+        let limits = Limits { deadline: Instant::now() + Duration::from_secs(600), stop: Stop::new() };
+        let mut pauses = limits.pauses();
+        let refusal = || StepError::Waiting("refused".to_owned());
+        for _ in 0..15 {
+            assert_eq!(pauses.try_again(Duration::MAX, refusal()).await, Ok(()));
+        }
+        let (start, soon) = (Instant::now(), Duration::from_secs(10));
+        assert_eq!(pauses.try_again(soon, refusal()).await, Ok(()));
+        while pauses.try_again(soon, refusal()).await == Ok(()) {}
+        assert!(start.elapsed() < soon * 2);
     }
 }
