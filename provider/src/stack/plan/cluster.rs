@@ -167,18 +167,26 @@ impl<'a> Planner<'a> {
     /// Replaces instances one at a time, and then drops those not wanted.
     pub(super) fn roll(&mut self) {
         let Some((group, _)) = self.desired.target_groups().next().filter(|_| self.rolls()) else { return };
-        let mut before = self.waits();
+        let (probed, mut before) = (self.probed(group), self.waits());
         for (id, wanted) in self.desired.all_instances() {
             let olds: Vec<&NodeId> =
                 self.surplus().filter(|(_, old)| old.slot == wanted.slot).map(|(old, _)| old).collect();
             if olds.is_empty() {
                 continue;
             }
-            let launched = !self.is_present(&Ref::Of(id.clone()));
-            let wait = self.bring_in(group, id, wanted, before);
+            let target = Ref::Of(id.clone());
+            let launched = !self.is_present(&target);
             // One that serves must stay whatever fails before its turn, and so must one whose old one has left already.
-            let serves = self.observed.is_healthy(group, &Ref::Of(id.clone()));
-            if launched || !serves && olds.iter().any(|old| self.is_registered(group, old)) {
+            let serves = self.observed.is_healthy(group, &target);
+            if !launched && !serves && olds.iter().any(|old| self.is_registered(group, old)) {
+                let change = Change::WaitHealthy([target].into());
+                let wait = self.push(group, change, probed.clone(), "it stays if it serves before its turn");
+                self.warm_up.waits.insert(wait);
+                self.put_newcomer_back(group, id, wait);
+                before.insert(wait);
+            }
+            let wait = self.bring_in(group, id, wanted, before);
+            if launched {
                 self.put_newcomer_back(group, id, wait);
             }
             before = after([wait]);
@@ -222,10 +230,12 @@ impl<'a> Planner<'a> {
     /// What happens when a newcomer does not become healthy: it goes again.
     fn put_newcomer_back(&mut self, group: &NodeId, id: &NodeId, wait: StepId) {
         let target = BTreeSet::from([Ref::Of(id.clone())]);
-        let settled = self.steps_of(|step| {
-            step.node == *id
-                || matches!(&step.change, Change::RegisterTargets(targets) if !targets.is_disjoint(&target))
+        let mut settled = self.steps_of(|step| {
+            let about = matches!(&step.change, Change::RegisterTargets(targets) | Change::WaitHealthy(targets)
+                if !targets.is_disjoint(&target));
+            about || step.node == *id
         });
+        settled.remove(&wait);
         let failed = after([wait]);
         let deregistered = self.steps.len();
         self.steps.push(Step {

@@ -261,12 +261,27 @@ fn a_newcomer_that_serves_stays_whatever_fails_before_its_turn() {
 fn a_newcomer_that_does_not_serve_yet_goes_again_when_it_never_does() {
     let (observed, wanted) = rolling(["healthy", "initial"]);
     assert_eq!(
-        change(&observed, &wanted)[..4],
+        change(&observed, &wanted)[..6],
         [
             "0 target group ds-6020: wait until healthy: node 2-v2 | it must serve",
-            "1 target group ds-6020: wait until healthy: node 2-v2 | after 0 | the old one goes on until it serves",
-            "2 target group ds-6020: deregister node 2-v2 | if 1 fails | it never served",
-            "3 node 2-v2: terminate | if 1 fails, after 2 | it never served",
+            "1 target group ds-6020: wait until healthy: node 2-v2 | it stays if it serves before its turn",
+            "2 target group ds-6020: deregister node 2-v2 | if 1 fails, after 0 | it never served",
+            "3 node 2-v2: terminate | if 1 fails, after 0, 2 | it never served",
+            "4 target group ds-6020: wait until healthy: node 2-v2 | after 0, 1 | the old one goes on until it serves",
+            "5 target group ds-6020: deregister node 2-v1 | after 4 | not wanted",
+        ]
+    );
+}
+
+#[test]
+fn a_newcomer_that_comes_to_serve_stays_although_another_never_does() {
+    let (observed, wanted) = rolling(["unhealthy", "initial"]);
+    assert_eq!(
+        change(&observed, &wanted)[..3],
+        [
+            "0 target group ds-6020: wait until healthy: node 1-v2, node 2-v2 | it must serve",
+            "1 target group ds-6020: wait until healthy: node 2-v2 | it stays if it serves before its turn",
+            "2 target group ds-6020: deregister node 2-v2 | if 1 fails, after 0 | it never served",
         ]
     );
 }
