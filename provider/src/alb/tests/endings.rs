@@ -142,6 +142,23 @@ async fn a_create_that_was_killed_is_not_done_before_its_targets_are_healthy() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_target_that_somebody_takes_out_meanwhile_is_named_with_its_port() {
+    let mut core = Core::new(inhabited().await);
+    core.aws.set_verdict("i-1", None, Verdict::Unhealthy("Target.Timeout"));
+    let aws = core.aws.clone();
+    let somebody = tokio::spawn(async move {
+        sleep(Duration::from_secs(60)).await;
+        aws.state().target_groups.values_mut().for_each(|group| group.targets.clear());
+    });
+    let config = change(http(), &json!({"timeouts": {"create": "2m"}}));
+    let applied = core.apply(Some(&configuration(&config))).await;
+    somebody.await.unwrap();
+    for target in ["i-1 on port 80 is unused (Target.NotRegistered)", "i-1 on port 12080 is unused"] {
+        assert!(has(&applied.errors(), &[target]), "{target}: {:?}", applied.errors());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_impaired_load_balancer_is_waited_for_no_longer_and_warned_of_with_awss_reason() {
     let mut core = Core::new(inhabited().await);
     let reason = "not enough free addresses in subnet-a.".to_owned();

@@ -18,7 +18,7 @@ impl Run<'_> {
         let health = self.aws().target_health(self.id()?).await?;
         let known = |target: &TargetHealth| target.registration(self.group_port());
         let missing = wanted.iter().filter(|id| !health.iter().any(|target| known(target) == **id));
-        let mut waiting: Vec<TargetHealth> = missing.map(|id| not_registered(id)).collect();
+        let mut waiting: Vec<TargetHealth> = missing.map(|id| not_registered(id, self.group_port())).collect();
         let registered = health.iter().filter(|target| wanted.contains(&known(target)));
         waiting.extend(registered.filter(|target| target.state != "healthy").cloned());
         if waiting.is_empty() {
@@ -64,10 +64,10 @@ impl Run<'_> {
     }
 }
 
-fn not_registered(id: &str) -> TargetHealth {
+fn not_registered(id: &str, port: u16) -> TargetHealth {
     TargetHealth {
         id: id.to_owned(),
-        port: 0,
+        port,
         state: "unused".to_owned(),
         reason: Some("Target.NotRegistered".to_owned()),
         description: None,
