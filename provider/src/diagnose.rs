@@ -259,6 +259,9 @@ fn failed_step(operation: Operation, stack: &str, step: &Step, error: &StepError
 fn path(step: &Step, error: &StepError) -> Path {
     let StepError::Aws(error) = error else { return Path::root() };
     match (&step.change, error.code.as_str()) {
+        (Change::CreateCacheSubnetGroup(_) | Change::SetCacheSubnets(_), "InvalidSubnet" | "SubnetNotAllowedFault") => {
+            Path::of("node_subnet_ids")
+        }
         (_, "SubnetNotFound" | "InvalidSubnet" | "AvailabilityZoneNotSupported") => Path::of("subnet_ids"),
         (_, "InvalidScheme") => Path::of("scheme"),
         // One that is to be the default one is added along with the additional ones.
@@ -543,6 +546,13 @@ mod tests {
             assert_eq!(blamed(Change::AddCertificates(["arn".to_owned()].into()), code), "", "{code}");
             assert_eq!(blamed(Change::CreateListener(listener.clone()), code), "certificate_arn", "{code}");
         }
+    }
+
+    #[test]
+    fn a_subnet_that_takes_no_cache_is_one_of_the_nodes() {
+        let change = Change::SetCacheSubnets(["subnet-a".to_owned()].into());
+        assert_eq!(blamed(change, "InvalidSubnet"), "node_subnet_ids");
+        assert_eq!(blamed(Change::SetSubnets(["subnet-a".to_owned()].into()), "InvalidSubnet"), "subnet_ids");
     }
 
     #[test]
