@@ -207,10 +207,13 @@ pub(crate) fn warn_of_foreign(foreign: &[Foreign]) -> Diagnostics {
 /// How an apply ended. With `lenient`, targets that are not healthy are a warning.
 pub(crate) fn outcome(operation: Operation, stack: &str, outcome: &Outcome, lenient: bool) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
+    let go_on = go_on(operation, outcome);
     for (step, error) in &outcome.failed {
         let tolerable = lenient && is_unhealthy(error) && !outcome.put_back && outcome.skipped.is_empty();
-        let severity = if tolerable { Severity::Warning } else { Severity::Error };
-        diagnostics.push(failed_step(operation, stack, step, error, severity));
+        let (severity, go_on) = if tolerable { (Severity::Warning, "") } else { (Severity::Error, go_on) };
+        let summary = summary(operation, stack, step, error);
+        let detail = detail(operation, step, error, go_on);
+        diagnostics.push(Diagnostic { severity, summary, detail, path: path(step, error) });
     }
     if !outcome.skipped.is_empty() {
         let skipped: Vec<String> = outcome.skipped.iter().map(|step| format!("- {step}")).collect();
@@ -219,7 +222,7 @@ pub(crate) fn outcome(operation: Operation, stack: &str, outcome: &Outcome, leni
         let cause = if stopped { "the operation was stopped" } else { "of the errors above" };
         let summary = format!("Not everything of {stack} was done");
         let detail = format!(
-            "Because {cause}, this was not done:\n{}\nWhat exists is in the state. Apply again to go on from here.",
+            "Because {cause}, this was not done:\n{}\nWhat exists is in the state. {go_on}",
             skipped.join("\n")
         );
         diagnostics.error(summary, detail);
@@ -246,13 +249,23 @@ fn is_unhealthy(error: &StepError) -> bool {
     }
 }
 
-fn failed_step(operation: Operation, stack: &str, step: &Step, error: &StepError, severity: Severity) -> Diagnostic {
-    let summary = if is_unhealthy(error) {
+/// How to go on after an error. A create that failed taints what it has made.
+fn go_on(operation: Operation, outcome: &Outcome) -> &'static str {
+    match operation {
+        Operation::Create if !outcome.observed.is_gone() => {
+            "The next apply replaces what exists. To go on from here instead, run terraform untaint ADDRESS before it."
+        }
+        Operation::Create | Operation::Update => "Apply again to go on from here.",
+        Operation::Delete => "Run it again to go on from here.",
+    }
+}
+
+fn summary(operation: Operation, stack: &str, step: &Step, error: &StepError) -> String {
+    if is_unhealthy(error) {
         format!("The targets of {} are not healthy", step.node)
     } else {
         format!("Cannot {} {stack}: {}", operation.verb(), step.node)
-    };
-    Diagnostic { severity, summary, detail: detail(operation, step, error), path: path(step, error) }
+    }
 }
 
 /// The argument at fault, where AWS's code tells.
@@ -297,15 +310,17 @@ fn logs(changed: &Attributes) -> Path {
     }
 }
 
-fn detail(operation: Operation, step: &Step, error: &StepError) -> String {
+fn detail(operation: Operation, step: &Step, error: &StepError, go_on: &str) -> String {
     match error {
         StepError::Aws(error) => format!("While trying to {}: {}", step.change, with_hint(error)),
-        StepError::Deadline(last) => format!(
-            "The timeout was over before this was done ({}): {} Apply again to go on from here, or allow more time in \
-             `timeouts`.",
-            step.change,
-            detail(operation, step, last)
-        ),
+        StepError::Deadline(last) => {
+            let last = detail(operation, step, last, go_on);
+            let text = format!(
+                "The timeout was over before this was done ({}): {last} `timeouts` can allow more time. {go_on}",
+                step.change
+            );
+            text.trim_end().to_owned()
+        }
         StepError::Unhealthy(targets) | StepError::Hopeless(targets) => {
             let each: Vec<String> = targets.iter().map(|target| format!("- {}", explain(target))).collect();
             format!("The load balancer does not get the answers it asks for:\n{}\n", each.join("\n"))
@@ -332,16 +347,15 @@ fn detail(operation: Operation, step: &Step, error: &StepError) -> String {
             "Another apply of a stack of this name has made or taken over {id} while this one ran. Only one Terraform \
              resource can manage a stack: remove this one, or choose another name."
         ),
-        StepError::Stopped => format!("Stopped before this was done: {}. Apply again to go on from here.", step.change),
+        StepError::Stopped => format!("Stopped before this was done: {}. {go_on}", step.change),
         StepError::GivenUp => format!(
-            "Stopped before AWS had answered: {}. It may be done all the same. Apply again to go on from here: what \
-             exists will be found.",
+            "Stopped before AWS had answered: {}. It may be done all the same: then it will be found. {go_on}",
             step.change
         ),
         StepError::Unresolved(_) => format!("{error}. Please report this with the log of TF_LOG=debug."),
         StepError::Panicked => format!(
-            "While trying to {}: {error}. Please report this with the log of TF_LOG=debug. Apply again to go on from \
-             here: what exists will be found.",
+            "While trying to {}: {error}. Please report this with the log of TF_LOG=debug. It may be done all the \
+             same: then it will be found. {go_on}",
             step.change
         ),
     }
@@ -452,10 +466,10 @@ fn hint(error: &AwsError) -> Option<String> {
         "AuthFailure" | "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" => {
             "AWS does not accept the credentials themselves, whatever they allow. Correct them, and run it again: what exists will be found."
         }
-        "DependencyViolation" => "Something still uses the object. Remove that use, and apply again.",
+        "DependencyViolation" => "Something still uses the object. Remove that use, and run it again.",
         AwsError::NO_ANSWER => {
-            "The call got no answer, so it may have taken effect. Check the network, and apply again: what exists will \
-             be found."
+            "The call got no answer, so it may have taken effect. Check the network, and run it again: what exists \
+             will be found."
         }
         _ if error.class() == ErrorClass::Denied => {
             return Some(format!("Allow the action {} for these credentials, or use others.", error.operation));

@@ -5,7 +5,7 @@ use tfplugin::value::Value;
 use super::LOAD_BALANCER;
 use super::private::Applied;
 use crate::aws::{Attributes, HealthCheck, Tags};
-use crate::stack::ownership::{OWNERSHIP, RECORDS, ROLE, STACK, instance_name, role, user_tags};
+use crate::stack::ownership::{OWNERSHIP, PROVISIONING, RECORDS, ROLE, STACK, instance_name, role, user_tags};
 use crate::stack::{Action, Listener, Node, NodeId, Observed, Record, Ref, TargetGroup};
 
 /// The role of the listener that answers in cleartext with a redirect.
@@ -155,8 +155,8 @@ impl View<'_> {
         given
     }
 
-    /// Whether every object carries the tags that say whose it is, and nothing is left of an update that broke off. After
-    /// an import none does, until the first apply.
+    /// Whether every object carries the tags that say whose it is, and none that is left of a create or an update that broke
+    /// off. After an import none does, until the first apply.
     fn is_marked(&self) -> bool {
         let mut tagged =
             self.observed.nodes.iter().filter(|(id, _)| !matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)));
@@ -168,7 +168,7 @@ impl View<'_> {
             OWNERSHIP.iter().all(|key| existing.tags.contains_key(*key))
                 && existing.tags.get(STACK).map(String::as_str) == self.base.get("name").as_str()
                 && role.is_none_or(|role| existing.tags.get(ROLE).is_some_and(|tag| tag == role))
-                && !existing.tags.contains_key(RECORDS)
+                && ![PROVISIONING, RECORDS].iter().any(|key| existing.tags.contains_key(*key))
         })
     }
 

@@ -44,6 +44,36 @@ async fn a_stopped_create_answers_in_seconds_with_everything_that_exists() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_create_that_failed_goes_on_when_it_is_untainted_as_the_error_says() {
+    let config = change(recorded(), &json!({"timeouts": {"create": "2m"}}));
+    let mut core = Core::new(inhabited().await);
+    core.aws.set_verdict("i-1", None, Verdict::Unhealthy("Target.Timeout"));
+    let applied = core.apply(Some(&configuration(&config))).await;
+    let said = ["Target.Timeout", "The next apply replaces what exists", "terraform untaint"];
+    assert!(has(&applied.errors(), &said), "{:?}", applied.errors());
+    let arn = core.state().get("arn").clone();
+    core.aws.set_verdict("i-1", None, Verdict::Healthy);
+    core.untaint();
+    core.apply(Some(&configuration(&config))).await.succeeded();
+    settle().await;
+    assert_eq!(*core.state().get("arn"), arn);
+    assert_eq!(difference(&picture(&built(&config).await), &picture(&core)), "");
+}
+
+/// The marker of a create is all that is left to do.
+#[tokio::test(start_paused = true)]
+async fn the_marker_of_a_create_that_failed_shows_when_it_is_untainted_and_goes() {
+    let config = change(http(), &json!({"timeouts": {"create": "2m"}}));
+    let mut core = Core::new(inhabited().await);
+    core.aws.set_verdict("i-1", None, Verdict::Unhealthy("Target.Timeout"));
+    assert_ne!(core.apply(Some(&configuration(&config))).await.errors(), Vec::<String>::new());
+    core.untaint();
+    core.apply(Some(&configuration(&config))).await.succeeded();
+    assert!(core.aws.objects_tagged("codestream:provisioning", &core.resource_id()).is_empty());
+    assert_eq!(core.changes(&configuration(&config)).await, Vec::<String>::new());
+}
+
 /// Asks to stop a second after the call with this index was made, and says how long the answer took from then on.
 async fn stopped_at(core: &mut Core, config: &Json, call: usize) -> (super::core::Applied, Duration) {
     let (stop, aws) = (core.stop.clone(), core.aws.clone());

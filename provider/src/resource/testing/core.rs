@@ -144,6 +144,11 @@ impl<C: Composite> Core<C> {
         applied
     }
 
+    /// `terraform untaint`.
+    pub(crate) fn untaint(&mut self) {
+        self.tainted = false;
+    }
+
     /// `terraform import`, without the plan that follows.
     pub(crate) async fn import(&mut self, id: &str) -> Applied {
         self.import_by(ImportRequest { id: Some(id.to_owned()), identity: None }).await
