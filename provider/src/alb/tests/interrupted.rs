@@ -131,6 +131,30 @@ async fn what_a_killed_create_left_goes_when_the_next_one_is_in_another_vpc() {
     }
 }
 
+/// As with `create_before_destroy`, when a create has failed.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_failed_create_takes_nothing_from_the_one_that_has_taken_it_over() {
+    let config = configuration(&full());
+    let mut old = Core::new(inhabited().await.fork());
+    let counted = &mut old.fork();
+    fastrand::seed(1);
+    counted.apply(Some(&config)).await.succeeded();
+    let finish = counted.aws.calls().iter().position(|call| call.operation.ends_with(":RemoveTags")).unwrap();
+    fastrand::seed(1);
+    old.aws.fail_at(finish, Fault::Error("AccessDenied"));
+    let applied = old.apply(Some(&config)).await;
+    assert!(old.is_tainted() && refused(&applied, "AccessDenied"), "{applied:?}");
+    old.aws.clear_faults();
+    let mut new = Core::new(old.aws.clone());
+    new.apply(Some(&config)).await.succeeded();
+    settle().await;
+    let stack = picture(&new);
+    old.end_deposed().await.succeeded();
+    assert!(old.state().is_null());
+    settle().await;
+    assert_eq!(picture(&new), stack);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_create_that_never_got_to_the_load_balancer_can_be_destroyed() {
     let aws = inhabited().await;

@@ -122,6 +122,13 @@ impl<C: Composite> Core<C> {
         applied
     }
 
+    /// The end of what was deposed for another: core does not refresh it in between.
+    pub(crate) async fn end_deposed(&mut self) -> Applied {
+        let mut applied = Applied::default();
+        self.destroy(&mut applied).await;
+        applied
+    }
+
     /// All of AWS, with the random ids of the stack and of a neighbour by other names.
     pub(crate) fn picture(&self, neighbour: &str) -> String {
         let mut text = self.aws.snapshot().to_string();

@@ -68,6 +68,13 @@ impl Sorter<'_> {
         balancer.is_some_and(|info| self.sought.owner.owns(&self.tags_of(&info.arn)))
     }
 
+    /// Whether another resource has taken over the load balancer that the state names. What carries no tags, the records
+    /// and the rules in somebody else's group, is that one's as well then.
+    fn is_lost(&self) -> bool {
+        let taken = self.found.taken.get(&NodeId::LoadBalancer);
+        taken.is_some_and(|taken| self.sought.known.contains_key(&taken.id))
+    }
+
     fn sort_security_groups(&mut self) {
         for group in &self.answers.security_groups {
             let rules = self.rules(&group.rules);
@@ -264,6 +271,7 @@ impl Sorter<'_> {
     }
 
     fn sort_records(&mut self) {
+        let lost = self.is_lost();
         for (sought, found) in self.sought.records.iter().zip(&self.answers.records) {
             let SoughtRecord { zone_id, name, kind, .. } = sought.clone();
             let id = NodeId::Record(RecordId { kind, zone_id, name });
@@ -276,7 +284,7 @@ impl Sorter<'_> {
             let leads_to = target.strip_prefix("dualstack.").unwrap_or(&target);
             let facts = self.found.observed.load_balancer.as_ref();
             let dns_name = facts.map_or(&self.sought.dns_name, |facts| &facts.dns_name);
-            let ours = !dns_name.is_empty() && dns_name.to_lowercase() == leads_to;
+            let ours = !lost && !dns_name.is_empty() && dns_name.to_lowercase() == leads_to;
             if !ours && !sought.known {
                 self.found.taken.insert(id, Taken { id: sought.name.clone(), holder: Holder::Stranger });
                 continue;
@@ -317,7 +325,7 @@ impl Sorter<'_> {
             .filter(|(node, _)| !matches!(node, NodeId::Record(_) | NodeId::RulesIn(_)))
             .map(|(node, existing)| (existing.id.clone(), node.clone()))
             .collect();
-        let description = &self.sought.rules_description;
+        let (description, lost) = (&self.sought.rules_description, self.is_lost());
         let ports: BTreeSet<i64> = self.answers.groups.iter().map(|group| i64::from(group.port)).collect();
         // A rule for the load balancer that is not about a target port is its maker's own business.
         let is_ours = |rule: &Rule| {
@@ -345,7 +353,7 @@ impl Sorter<'_> {
                     *rules = resolve_rules(rules);
                     rules.retain(|rule| match &rule.source {
                         Source::Group(Ref::Of(_)) => is_ours(rule),
-                        Source::Group(Ref::Known(_)) => rule.description == *description,
+                        Source::Group(Ref::Known(_)) => !lost && rule.description == *description,
                         _ => false,
                     });
                 }
