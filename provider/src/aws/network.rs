@@ -170,6 +170,15 @@ impl RouteTableInfo {
         self.routes.iter().any(|route| route.target.starts_with("igw-"))
     }
 
+    /// Whether answers to clients on the internet may find their way: by an internet gateway, or by default through what
+    /// may stand before one, a firewall's endpoint or interface, or through the gateway of a Wavelength Zone or an Outpost.
+    pub(crate) fn may_answer_clients(&self) -> bool {
+        let is_default = |route: &&RouteInfo| matches!(route.destination.as_str(), "0.0.0.0/0" | "::/0");
+        let leads_on =
+            |route: &RouteInfo| ["vpce-", "eni-", "cagw-", "lgw-"].iter().any(|kind| route.target.starts_with(kind));
+        self.is_public() || self.routes.iter().filter(is_default).any(leads_on)
+    }
+
     /// Whether it has a route to everywhere, whatever that leads through.
     pub(crate) fn leads_out(&self) -> bool {
         self.routes.iter().any(|route| route.destination == "0.0.0.0/0")

@@ -125,7 +125,7 @@ fn bad_routes() -> Vec<Bad> {
         bad(
             json!({"subnet_ids": ["subnet-private", "subnet-b"]}),
             as_usual,
-            &["error subnet_ids: Subnets without a route to the internet"],
+            &["warning subnet_ids: Subnets without a route to the internet"],
             "the route table of subnet-private has",
         ),
         bad(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tfplugin::diagnostics::Diagnostics;
+use tfplugin::diagnostics::{Diagnostic, Diagnostics, Severity};
 use tfplugin::path::Path;
 
 use super::change::Change;
@@ -122,26 +122,29 @@ fn judge_families(change: &Change<'_>, subnets: &[&SubnetInfo], found: &mut Diag
     }
 }
 
-/// Clients reach a public load balancer only where its subnets have a route to an internet gateway.
+/// Clients reach a public load balancer only where its subnets have a route to an internet gateway. A subnet without a
+/// table of its own may be about to get one: Terraform makes that beside the load balancer.
 fn judge_routes(change: &Change<'_>, subnets: &[&SubnetInfo], tables: &[RouteTableInfo], found: &mut Diagnostics) {
     if change.text("scheme") != Some("internet-facing") {
         return;
     }
     let added = change.added("subnet_ids");
     let is_private =
-        |subnet: &&&SubnetInfo| RouteTableInfo::of(&subnet.id, tables).is_some_and(|table| !table.is_public());
+        |subnet: &&&SubnetInfo| RouteTableInfo::of(&subnet.id, tables).is_some_and(|table| !table.may_answer_clients());
     let private = subnets.iter().filter(|subnet| added.contains(&subnet.id)).filter(is_private);
-    let private: Vec<&str> = private.map(|subnet| subnet.id.as_str()).collect();
-    if !private.is_empty() {
-        found.error_at(
-            Path::of("subnet_ids"),
-            "Subnets without a route to the internet",
-            format!(
-                "scheme is \"internet-facing\", and the route table of {} has no route to an internet gateway, so \
-                 clients cannot reach the load balancer there. Choose public subnets, add a route for 0.0.0.0/0 to an \
-                 internet gateway, or set scheme = \"internal\".",
-                listed(private)
-            ),
+    let has_own = |id: &&str| tables.iter().any(|table| table.subnet_ids.contains(*id));
+    let (own, by_main): (Vec<&str>, Vec<&str>) = private.map(|subnet| subnet.id.as_str()).partition(has_own);
+    for (severity, ids) in [(Severity::Error, own), (Severity::Warning, by_main)] {
+        if ids.is_empty() {
+            continue;
+        }
+        let detail = format!(
+            "scheme is \"internet-facing\", and the route table of {} has no route to an internet gateway, so clients \
+             cannot reach the load balancer there. Choose public subnets, add a route for 0.0.0.0/0 to an internet \
+             gateway, or set scheme = \"internal\".",
+            listed(ids)
         );
+        let (summary, path) = ("Subnets without a route to the internet".to_owned(), Path::of("subnet_ids"));
+        found.push(Diagnostic { severity, summary, detail, path });
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::rule;
 use crate::aws::fake::{State, cert_arn, pending_cert_arn};
-use crate::aws::{AliasRecord, CertificateInfo, Peer, RecordInfo, Tags};
+use crate::aws::{AliasRecord, CertificateInfo, Peer, RecordInfo, RouteInfo, Tags};
 
 /// A configuration that differs from the good one, in an AWS that differs from the usual one, and what is said; of the
 /// details, only a part that must be there.
@@ -73,8 +73,34 @@ fn bad_subnets() -> Vec<Bad> {
             "a private subnet, by the main route table, for a public load balancer",
             json!({"subnet_ids": ["subnet-private", "subnet-b"]}),
             as_usual,
+            &["warning subnet_ids: Subnets without a route to the internet"],
+            "the route table of subnet-private has",
+        ),
+        bad(
+            "a private subnet, by a route table of its own, for a public load balancer",
+            json!({"subnet_ids": ["subnet-private", "subnet-b"]}),
+            |state| {
+                state.route_tables[1].1.subnet_ids.insert("subnet-private".to_owned());
+            },
             &["error subnet_ids: Subnets without a route to the internet"],
             "the route table of subnet-private has",
+        ),
+        bad(
+            "an endpoint of S3, which is no way out",
+            json!({}),
+            |state| {
+                let routes = &mut state.route_tables[0].1.routes;
+                *routes = vec![RouteInfo { destination: "pl-63a5400a".to_owned(), target: "vpce-1".to_owned() }];
+            },
+            &["error subnet_ids: Subnets without a route to the internet"],
+            "the route table of subnet-a, subnet-b has",
+        ),
+        bad(
+            "subnets behind a firewall",
+            json!({}),
+            |state| state.route_tables[0].1.routes[1].target = "vpce-1".to_owned(),
+            &[],
+            "",
         ),
         bad(
             "dualstack in subnets without IPv6",
