@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tfplugin::value::Value;
 
+use super::LOAD_BALANCER;
 use super::rules::CLIENTS;
 use crate::aws::Direction;
 use crate::stack::{NodeId, Observed, Rule, Source};
@@ -14,12 +15,16 @@ pub(crate) fn served_ports(observed: &Observed) -> BTreeSet<i64> {
     serving.map(|(_, listener)| i64::from(listener.port)).collect()
 }
 
-/// The rules of a group of the stack's that let TCP in on one of these ports. The others are no argument's: `topology`
-/// shows them, and the next apply takes them away.
+/// The rules of a group of the stack's that let TCP in on one of these ports, by IPv6 only where there is any. The others
+/// are no argument's: `topology` shows them, and the next apply takes them away.
 pub(crate) fn ingress<'a>(observed: &'a Observed, role: &'static str, ports: &BTreeSet<i64>) -> Vec<&'a Rule> {
     let group = observed.security_group(&NodeId::SecurityGroup(role));
     let rules = group.into_iter().flat_map(|group| &group.rules);
-    rules.filter(|rule| rule.direction == Direction::Ingress && lets_in(rule, ports)).collect()
+    let balancer = observed.balancer(&NodeId::LoadBalancer).filter(|_| role == LOAD_BALANCER);
+    let ipv4_only = balancer.is_some_and(|balancer| balancer.ip_address_type == "ipv4");
+    let of_ipv6 = |rule: &Rule| matches!(&rule.source, Source::Cidr(block) if block.contains(':'));
+    let is_door = |rule: &&Rule| rule.direction == Direction::Ingress && lets_in(rule, ports);
+    rules.filter(is_door).filter(|rule| !(ipv4_only && of_ipv6(rule))).collect()
 }
 
 fn lets_in(rule: &Rule, ports: &BTreeSet<i64>) -> bool {

@@ -86,6 +86,7 @@ async fn an_import_takes_who_reaches_a_listener_for_clients_and_shows_whatever_e
         by_hand("tcp", (8000, 9000), "192.0.2.80/32", "The CodeStream host to the API"),
         by_hand("tcp", (1, 1024), "192.0.2.1/32", "Ghost writers on localhost"),
         by_hand("-1", (-1, -1), "192.0.2.2/32", "Everything"),
+        by_hand("tcp", (80, 80), "::/0", "Everybody, but the load balancer has no such address"),
     ];
     {
         let mut state = first.aws.state();
@@ -96,6 +97,7 @@ async fn an_import_takes_who_reaches_a_listener_for_clients_and_shows_whatever_e
     core.import(STACK).await.succeeded();
     let clients = ["192.0.2.1/32", "192.0.2.2/32", "198.51.100.0/24"];
     assert_eq!(*core.state().get("client_cidr_blocks"), Value::set(clients));
+    assert_eq!(*core.state().get("client_ipv6_cidr_blocks"), Value::Null);
     assert_eq!(*core.state().get("instance_cidr_blocks"), Value::set(["203.0.113.7/32"]));
     let matching = configuration(&change(change(http(), &host), &json!({"client_cidr_blocks": clients})));
     let shown = core.changes(&matching).await;
