@@ -189,6 +189,22 @@ pub(crate) fn refuse_routed<'a>(records: impl Iterator<Item = &'a Record>) -> Di
     diagnostics
 }
 
+/// An update put right what others did after its plan, and so ended otherwise. Core would take that for a fault of the
+/// provider, unless there is an error.
+pub(crate) fn not_as_planned(stack: &str, otherwise: &[String]) -> Diagnostics {
+    if otherwise.is_empty() {
+        return Diagnostics::new();
+    }
+    Diagnostics::of_error(
+        format!("{stack} has changed since it was planned"),
+        format!(
+            "Others have deleted or changed something of it in between. All of it is as wanted now, and in the state, but \
+             these are not as the plan told: {}. Apply again, so that whatever uses them follows.",
+            otherwise.join(", ")
+        ),
+    )
+}
+
 /// Names what goes with the load balancer although it is somebody else's.
 pub(crate) fn warn_of_foreign(foreign: &[Foreign]) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();

@@ -119,7 +119,13 @@ pub(super) async fn update<C: Composite>(
     }
     let change = Change { aws, owner, tags, purpose: Purpose::Change, limits };
     let outcome = change.run(&wanted, found).await;
-    Ok(change.respond::<C>(Operation::Update, planned, outcome, config.on_unhealthy))
+    let mut response = change.respond::<C>(Operation::Update, planned, outcome, config.on_unhealthy);
+    if let Some(state) = response.state.as_ref().filter(|_| !response.diagnostics.has_errors()) {
+        let mut otherwise = Vec::new();
+        find_otherwise(planned, state, "", &mut otherwise);
+        response.diagnostics.extend(diagnose::not_as_planned(&config.name, &otherwise));
+    }
+    Ok(response)
 }
 
 pub(super) async fn delete<C: Composite>(
@@ -193,6 +199,26 @@ impl Change {
                 .encode(),
             diagnostics,
         }
+    }
+}
+
+/// Finds what a plan told and is otherwise now: what others deleted since has another identifier.
+fn find_otherwise(planned: &Value, state: &Value, at: &str, found: &mut Vec<String>) {
+    match (planned, state) {
+        (Value::Unknown, _) => {}
+        (Value::Map(entries), Value::Map(_)) => {
+            for (name, planned) in entries {
+                let dot = if at.is_empty() { "" } else { "." };
+                find_otherwise(planned, state.get(name), &format!("{at}{dot}{name}"), found);
+            }
+        }
+        (Value::List(elements), Value::List(others)) if elements.len() == others.len() => {
+            for (index, (planned, state)) in elements.iter().zip(others).enumerate() {
+                find_otherwise(planned, state, &format!("{at}[{index}]"), found);
+            }
+        }
+        (planned, state) if planned == state => {}
+        _ => found.push(at.to_owned()),
     }
 }
 

@@ -413,6 +413,16 @@ async fn an_unhealthy_replacement_behind_a_listener_that_keeps_its_clients_is_pu
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_others_delete_between_a_plan_and_its_apply_is_made_again_and_named() {
+    let mut core = built(&full()).await;
+    let config = configuration(&change(full(), &json!({"idle_timeout": 90})));
+    let applied = core.apply_after(&config, |state| delete_listener(state, 443)).await;
+    assert_eq!(applied.complaints, Vec::<String>::new());
+    assert!(has(&applied.errors(), &["has changed since it was planned", "api.listener_arn"]), "{applied:?}");
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn health_is_never_a_change() {
     let mut core = built(&full()).await;
     let config = configuration(&full());

@@ -11,7 +11,7 @@ use tfplugin::provider::{
 use tfplugin::schema::{Attribute, Mode};
 use tfplugin::value::Value;
 
-use crate::aws::fake::FakeAws;
+use crate::aws::fake::{FakeAws, State};
 use crate::resource::private::Private;
 use crate::resource::{Composite, Managed};
 use crate::settings::{Preflight, Settings, Shared};
@@ -126,6 +126,20 @@ impl<C: Composite> Core<C> {
     pub(crate) async fn end_deposed(&mut self) -> Applied {
         let mut applied = Applied::default();
         self.destroy(&mut applied).await;
+        applied
+    }
+
+    /// `terraform apply` of a plan for this configuration, after which somebody does something else first.
+    pub(crate) async fn apply_after(&mut self, config: &Value, meanwhile: fn(&mut State)) -> Applied {
+        let mut applied = Applied::default();
+        if self.refresh(&mut applied).await.is_some() {
+            let prior = self.state.clone();
+            let plan = self.plan(prior.as_ref(), config, self.private.clone(), &mut applied).await;
+            if let Some(plan) = plan {
+                meanwhile(&mut self.aws.state());
+                self.put(prior, plan, config, &mut applied).await;
+            }
+        }
         applied
     }
 
