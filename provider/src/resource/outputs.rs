@@ -187,7 +187,7 @@ impl View<'_> {
 }
 
 /// A name as `hostname` has it: AWS keeps the capitals of a load balancer's name in its DNS name.
-fn in_lower_case(name: &Value) -> Value {
+pub(crate) fn in_lower_case(name: &Value) -> Value {
     name.as_str().map_or_else(|| name.clone(), |name| Value::from(name.to_lowercase()))
 }
 

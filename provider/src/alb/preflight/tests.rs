@@ -187,6 +187,18 @@ async fn what_has_not_changed_is_not_judged_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_load_balancers_own_name_is_not_judged_again_whatever_its_capitals() {
+    let json = change(good(), &json!({"hostname": null}));
+    let mut prior = applied(&json);
+    prior.put("dns_name", "CodeStream-1.us-east-1.elb.amazonaws.com");
+    prior.put("hostname", "codestream-1.us-east-1.elb.amazonaws.com");
+    let aws = FakeAws::new();
+    let found = checked(&aws, &json, Some(&prior)).await.diagnostics;
+    assert_eq!(said(&found), [""; 0]);
+    assert_eq!(operations(&aws), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_certificate_of_another_region_shows_without_a_look_at_the_subnets() {
     let moved = change(good(), &json!({"certificate_arn": "arn:aws:acm:eu-west-1:123456789012:certificate/1"}));
     let found = checked(&FakeAws::new(), &moved, Some(&applied(&good()))).await.diagnostics;

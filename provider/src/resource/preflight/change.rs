@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tfplugin::value::Value;
 
 use crate::resource::REPLACING;
+use crate::resource::outputs::in_lower_case;
 use crate::resource::private::Private;
 
 /// What a plan changes. An argument that a resource does not have is null, and never changes.
@@ -77,7 +78,7 @@ impl<'a> Change<'a> {
     /// Whether the hostname is new or changed. The state of one that is not given is the load balancer's own name.
     pub(crate) fn touches_hostname(&self) -> bool {
         self.prior.is_none_or(|prior| match self.value("hostname") {
-            Value::Null => prior.get("hostname") != prior.get("dns_name"),
+            Value::Null => *prior.get("hostname") != in_lower_case(prior.get("dns_name")),
             given => given != prior.get("hostname"),
         })
     }
