@@ -201,15 +201,28 @@ def set_ip_address_type(original: Any, self: Backend, arguments: dict[str, Any])
     self.load_balancers[arguments["arn"]].ip_address_type = wanted
 
 
+def check_single(arns: list[str]) -> None:
+    if len(arns) != 1:
+        raise ELBClientError("ValidationError", "Only one resource can be tagged at a time")
+
+
 @replaces(Backend)
 def add_tags(_original: Any, self: Backend, arguments: dict[str, Any]) -> None:
-    """AWS allows 50 tags on an object, moto 10."""
+    """AWS tags one object a call, and allows 50 tags on it, moto 10."""
+    check_single(arguments["resource_arns"])
     tags = self.tagging_service.flatten_tag_list(arguments["tags"])
     for arn in arguments["resource_arns"]:
         self._get_resource_by_arn(arn)
         if len(self.tagging_service.get_tag_dict_for_resource(arn) | tags) > 50:
             raise TooManyTagsError()
         self.tagging_service.tag_resource(arn, arguments["tags"])
+
+
+@replaces(Backend)
+def remove_tags(original: Any, self: Backend, arguments: dict[str, Any]) -> None:
+    """From one object a call, too."""
+    check_single(arguments["resource_arns"])
+    original(self, **arguments)
 
 
 # --- listeners

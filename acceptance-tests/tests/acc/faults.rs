@@ -182,7 +182,7 @@ impl Trial<'_> {
         if let Some(hit) = hit {
             self.hit("apply", *hit);
         }
-        // The last call of a create. From there on nothing tells the stack from a finished one of somebody else's.
+        // The last calls of a create. Once all are made nothing tells the stack from a finished one of somebody else's.
         let finished = self.aws.proxy().calls().iter().any(|call| call.action == "RemoveTags" && call.reached_aws);
         let again = self.workspace.apply();
         if finished && again.code != Some(0) {

@@ -134,6 +134,19 @@ fn https_takes_an_issued_certificate_which_cannot_be_deleted_then() {
 }
 
 #[test]
+fn load_balancing_objects_are_tagged_one_at_a_time() {
+    let aws = account();
+    let arns = json!([create_balancer(&aws, "one", &json!([])), create_group(&aws, "group", 80)]);
+    let tags = json!([{ "Key": "team", "Value": "one" }]);
+    let add = |arns: Value| json!({ "ResourceArns": arns, "Tags": tags });
+    let remove = |arns: Value| json!({ "ResourceArns": arns, "TagKeys": ["team"] });
+    assert_eq!(refusal(&aws, "elbv2", "add_tags", add(arns.clone())), "ValidationError");
+    assert_eq!(refusal(&aws, "elbv2", "remove_tags", remove(arns.clone())), "ValidationError");
+    aws.call("elbv2", "add_tags", add(json!([arns[0]])));
+    aws.call("elbv2", "remove_tags", remove(json!([arns[0]])));
+}
+
+#[test]
 fn accounts_do_not_see_one_another() {
     let (one, other) = (account(), account());
     create_balancer(&one, "one", &json!([]));

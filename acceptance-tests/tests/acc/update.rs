@@ -172,7 +172,7 @@ fn with_another_name_and_record_a_new_load_balancer_serves_before_the_old_one_go
         workspace.apply().expect_success();
         let calls = aws.proxy().calls();
         let place = |action: &str| calls.iter().position(|call| call.action == action).expect(action);
-        // The first is the last call of a create: its targets are healthy, and its record is there.
+        // With the first a create ends: its targets are healthy, and its record is there.
         assert!(place("RemoveTags") < place("DeleteLoadBalancer"));
         assert_eq!(stack::load_balancer(aws)["LoadBalancerName"], "second-alb");
         let records = stack::list(&stack::inventory(aws), "dns_records");

@@ -174,10 +174,10 @@ pub(crate) trait Aws: Send + Sync {
 
     /// `elasticloadbalancing:DescribeTags`; objects that are gone are left out.
     async fn tags(&self, arns: &BTreeSet<String>) -> Result<BTreeMap<String, Tags>>;
-    /// `elasticloadbalancing:AddTags`
-    async fn add_tags(&self, arns: &BTreeSet<String>, tags: &Tags) -> Result<()>;
-    /// `elasticloadbalancing:RemoveTags`
-    async fn remove_tags(&self, arns: &BTreeSet<String>, keys: &BTreeSet<String>) -> Result<()>;
+    /// `elasticloadbalancing:AddTags`: AWS takes one object a call.
+    async fn add_tags(&self, arn: &str, tags: &Tags) -> Result<()>;
+    /// `elasticloadbalancing:RemoveTags`: AWS takes one object a call.
+    async fn remove_tags(&self, arn: &str, keys: &BTreeSet<String>) -> Result<()>;
 
     /// `ec2:DescribeSecurityGroups`
     async fn security_groups(&self, key: &SecurityGroupKey) -> Result<Vec<SecurityGroupInfo>>;

@@ -267,7 +267,7 @@ mod tests {
         let arn = stack(&aws).await;
         assert_eq!(read(&aws, "arn", &arn).await.unwrap().get("tags_all"), &Value::object::<&str>([]));
         let tags = Tags::from([("team".to_owned(), "one".to_owned())]);
-        aws.add_tags(&set(&[&arn]), &tags).await.unwrap();
+        aws.add_tags(&arn, &tags).await.unwrap();
         let told = Value::object([("team", Value::from("one"))]);
         assert_eq!(read(&aws, "arn", &arn).await.unwrap().get("tags_all"), &told);
     }

@@ -297,10 +297,16 @@ pub(crate) async fn take_over(
         aws.add_ec2_tags(&parts, &Tags::from([(RESOURCE_ID.to_owned(), owner.resource_id.clone())])).await?;
     }
     // The load balancer is last to lose its marker, so it tells whose the others are until they are this one's.
-    if !rest.is_empty() {
+    let balancer = found.observed.id(&NodeId::LoadBalancer).filter(|arn| rest.contains(*arn));
+    for arn in &rest {
+        if Some(arn.as_str()) != balancer {
+            aws.add_tags(arn, &tags).await?;
+        }
+    }
+    if let Some(arn) = balancer {
         let mut tags = tags;
         tags.extend(owner.balancer_marker(&records));
-        aws.add_tags(&rest, &tags).await?;
+        aws.add_tags(arn, &tags).await?;
     }
     Ok(())
 }

@@ -90,7 +90,7 @@ async fn the_record_of_a_killed_create_goes_when_the_next_one_wants_another_or_n
         let tagged = core.aws.fork();
         fastrand::seed(1);
         Core::new(tagged.clone()).apply(Some(&configuration(&next))).await.succeeded();
-        let taken = tagged.calls().iter().position(|call| call.operation == "elasticloadbalancing:AddTags").unwrap();
+        let taken = tagged.calls().iter().rposition(|call| call.operation == "elasticloadbalancing:AddTags").unwrap();
         killed(&core.aws, &next, taken).await;
         core.apply(Some(&configuration(&next))).await.succeeded();
         settle().await;

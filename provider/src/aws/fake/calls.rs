@@ -179,13 +179,13 @@ impl Aws for FakeAws {
         })
         .await
     }
-    async fn add_tags(&self, arns: &BTreeSet<String>, tags: &Tags) -> Result<()> {
+    async fn add_tags(&self, arn: &str, tags: &Tags) -> Result<()> {
         let add = |present: &mut Tags| present.extend(tags.clone());
-        self.call("elasticloadbalancing:AddTags", &joined(arns), |state| state.change_elb_tags(arns, add)).await
+        self.call("elasticloadbalancing:AddTags", arn, |state| state.change_elb_tags(arn, add)).await
     }
-    async fn remove_tags(&self, arns: &BTreeSet<String>, keys: &BTreeSet<String>) -> Result<()> {
+    async fn remove_tags(&self, arn: &str, keys: &BTreeSet<String>) -> Result<()> {
         let remove = |present: &mut Tags| present.retain(|key, _| !keys.contains(key));
-        self.call("elasticloadbalancing:RemoveTags", &joined(arns), |state| state.change_elb_tags(arns, remove)).await
+        self.call("elasticloadbalancing:RemoveTags", arn, |state| state.change_elb_tags(arn, remove)).await
     }
 
     async fn security_groups(&self, key: &SecurityGroupKey) -> Result<Vec<SecurityGroupInfo>> {

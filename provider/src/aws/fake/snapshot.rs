@@ -225,7 +225,7 @@ mod tests {
         let registered = aws.snapshot();
         aws.deregister_targets(&group, &set(&["i-1"])).await.unwrap();
         let draining = aws.snapshot();
-        aws.add_tags(&set(&[&group]), &tags("another")).await.unwrap();
+        aws.add_tags(&group, &tags("another")).await.unwrap();
         let pictures = [before, registered, draining, aws.snapshot()];
         for pair in pictures.windows(2) {
             assert_ne!(pair[0], pair[1]);

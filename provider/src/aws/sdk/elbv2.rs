@@ -22,7 +22,7 @@ use crate::aws::{
     NewTargetGroup, Result, Tags, TargetGroupInfo, TargetHealth,
 };
 
-/// Objects that one call looks up or tags, and attributes that it changes, at most.
+/// Objects that one call looks up, and attributes that it changes, at most.
 const PER_CALL: usize = 20;
 
 /// Targets that one call registers, at most; AWS names no limit, and this is what its own controller keeps to.
@@ -369,26 +369,14 @@ pub(super) async fn tags(client: &Client, arns: &BTreeSet<String>) -> Result<BTr
     Ok(all_found(arns, describe).await?.into_iter().collect())
 }
 
-pub(super) async fn add_tags(client: &Client, arns: &BTreeSet<String>, tags: &Tags) -> Result<()> {
-    if tags.is_empty() {
-        return Ok(());
-    }
-    for chunk in chunks(arns, PER_CALL) {
-        let request = client.add_tags().set_resource_arns(Some(chunk)).set_tags(tag_list(tags));
-        request.send().await.map_err(error("elasticloadbalancing:AddTags"))?;
-    }
-    Ok(())
+pub(super) async fn add_tags(client: &Client, arn: &str, tags: &Tags) -> Result<()> {
+    let request = client.add_tags().resource_arns(arn).set_tags(tag_list(tags));
+    request.send().await.map_err(error("elasticloadbalancing:AddTags")).map(drop)
 }
 
-pub(super) async fn remove_tags(client: &Client, arns: &BTreeSet<String>, keys: &BTreeSet<String>) -> Result<()> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    for chunk in chunks(arns, PER_CALL) {
-        let request = client.remove_tags().set_resource_arns(Some(chunk)).set_tag_keys(list(keys));
-        request.send().await.map_err(error("elasticloadbalancing:RemoveTags"))?;
-    }
-    Ok(())
+pub(super) async fn remove_tags(client: &Client, arn: &str, keys: &BTreeSet<String>) -> Result<()> {
+    let request = client.remove_tags().resource_arns(arn).set_tag_keys(list(keys));
+    request.send().await.map_err(error("elasticloadbalancing:RemoveTags")).map(drop)
 }
 
 /// Tags as a request wants them: AWS refuses an empty list, not a missing one.

@@ -280,12 +280,12 @@ impl Aws for SdkAws {
         self.share(&self.reads.tags, arns, fetch).await
     }
 
-    async fn add_tags(&self, arns: &BTreeSet<String>, tags: &Tags) -> Result<()> {
-        elbv2::add_tags(&self.clients().await?.elbv2, arns, tags).await
+    async fn add_tags(&self, arn: &str, tags: &Tags) -> Result<()> {
+        elbv2::add_tags(&self.clients().await?.elbv2, arn, tags).await
     }
 
-    async fn remove_tags(&self, arns: &BTreeSet<String>, keys: &BTreeSet<String>) -> Result<()> {
-        elbv2::remove_tags(&self.clients().await?.elbv2, arns, keys).await
+    async fn remove_tags(&self, arn: &str, keys: &BTreeSet<String>) -> Result<()> {
+        elbv2::remove_tags(&self.clients().await?.elbv2, arn, keys).await
     }
 
     async fn security_groups(&self, key: &SecurityGroupKey) -> Result<Vec<SecurityGroupInfo>> {

@@ -22,7 +22,11 @@ impl Run<'_> {
                     self.aws().add_cache_tags(&arn, tags).await?;
                 }
             }
-            Service::Balancing => self.aws().add_tags(&ids, tags).await?,
+            Service::Balancing => {
+                for arn in ids {
+                    self.aws().add_tags(&arn, tags).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -43,7 +47,11 @@ impl Run<'_> {
                     self.aws().remove_cache_tags(&arn, &tags.keys().cloned().collect()).await?;
                 }
             }
-            Service::Balancing => self.aws().remove_tags(&ids, &tags.keys().cloned().collect()).await?,
+            Service::Balancing => {
+                for arn in ids {
+                    self.aws().remove_tags(&arn, &tags.keys().cloned().collect()).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -72,7 +80,13 @@ impl Run<'_> {
             let own = self.context.owner.marker().into_iter().map(|(key, value)| (key, Some(value))).collect();
             self.aws().remove_ec2_tags(&compute, &own).await?;
         }
-        Ok(self.aws().remove_tags(&rest, &marker).await?)
+        let balancer = self.id_of(&NodeId::LoadBalancer)?;
+        for arn in &rest {
+            if arn != balancer {
+                self.aws().remove_tags(arn, &marker).await?;
+            }
+        }
+        Ok(self.aws().remove_tags(balancer, &marker).await?)
     }
 
     /// A take-over begins with the security groups and ends with the load balancer. It takes one of this apply's own
