@@ -270,6 +270,17 @@ def check_association(backend: Backend, balancer_arn: str, actions: list[Any]) -
             raise ELBClientError("TargetGroupAssociationLimit", message)
 
 
+def check_stickiness(backend: Backend, actions: list[dict[str, Any]]) -> None:
+    """Where one of several target groups keeps its clients the action must keep them in a group, too."""
+    for action in actions:
+        groups = [backend.target_groups[arn] for arn in group_arns([action])]
+        sticky = any(group.attributes["stickiness.enabled"] == "true" for group in groups)
+        kept = action.get("ForwardConfig", {}).get("TargetGroupStickinessConfig", {}).get("Enabled", False)
+        if len(groups) > 1 and sticky and str(kept).lower() != "true":
+            message = "You must enable group stickiness on a rule if you enabled target stickiness on one of its "
+            raise ELBClientError("InvalidLoadBalancerAction", message + "target groups")
+
+
 @replaces(Backend)
 def create_listener(original: Any, self: Backend, arguments: dict[str, Any]) -> Any:
     """The same port with the same settings answers with what exists, other settings are an error."""
@@ -304,6 +315,7 @@ def modify_listener(original: Any, self: Backend, arguments: dict[str, Any]) -> 
         check_port(balancer, arguments["port"], but=listener)
     self._validate_actions([models.FakeAction(action) for action in arguments["actions"] or []])
     check_association(self, balancer.arn, arguments["actions"] or [])
+    check_stickiness(self, arguments["actions"] or [])
     extra = listener.certificates[1:]
     original(self, **arguments)
     if protocol == "HTTP":

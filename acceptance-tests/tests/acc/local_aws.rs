@@ -134,6 +134,28 @@ fn https_takes_an_issued_certificate_which_cannot_be_deleted_then() {
 }
 
 #[test]
+fn a_listener_forwards_to_several_groups_one_of_which_keeps_clients_only_when_it_keeps_them_too() {
+    let aws = account();
+    let balancer = create_balancer(&aws, "one", &json!([]));
+    let groups = ["a", "b"].map(|name| create_group(&aws, name, 80));
+    let made = aws.call("elbv2", "create_listener", listener(&balancer, 80, &groups[0]));
+    let attributes = json!([{ "Key": "stickiness.enabled", "Value": "true" }]);
+    let params = json!({ "TargetGroupArn": groups[1], "Attributes": attributes });
+    aws.call("elbv2", "modify_target_group_attributes", params);
+    let forward = |keeps: bool| {
+        let tuples = groups.each_ref().map(|arn| json!({ "TargetGroupArn": arn, "Weight": 1 }));
+        let mut config = json!({ "TargetGroups": tuples });
+        if keeps {
+            config["TargetGroupStickinessConfig"] = json!({ "Enabled": true, "DurationSeconds": 1 });
+        }
+        let actions = json!([{ "Type": "forward", "ForwardConfig": config }]);
+        json!({ "ListenerArn": made["Listeners"][0]["ListenerArn"], "DefaultActions": actions })
+    };
+    assert_eq!(refusal(&aws, "elbv2", "modify_listener", forward(false)), "InvalidLoadBalancerAction");
+    aws.call("elbv2", "modify_listener", forward(true));
+}
+
+#[test]
 fn load_balancing_objects_are_tagged_one_at_a_time() {
     let aws = account();
     let arns = json!([create_balancer(&aws, "one", &json!([])), create_group(&aws, "group", 80)]);

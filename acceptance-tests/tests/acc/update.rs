@@ -79,6 +79,17 @@ fn http_becomes_https_in_place() {
 }
 
 #[test]
+fn http_becomes_https_in_place_where_clients_stay_on_their_instance() {
+    with_each_cli(|aws, workspace| {
+        let sticky = "api = { stickiness = { type = \"lb_cookie\" } }\n\
+                      broadcaster = { stickiness = { type = \"app_cookie\", cookie_name = \"session\" } }";
+        workspace.write("main.tf", &stack::http(aws.seed(), sticky));
+        workspace.apply().expect_success();
+        change(aws, workspace, &stack::https(aws.seed(), sticky));
+    });
+}
+
+#[test]
 fn the_certificate_is_rotated_in_place_on_both_listeners_and_then_the_old_one_can_be_deleted() {
     with_each_cli(|aws, workspace| {
         let seed = aws.seed();

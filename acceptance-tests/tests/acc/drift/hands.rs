@@ -90,10 +90,15 @@ impl Hands<'_> {
         groups.iter().find(|group| group["Port"] == port).expect("a group on this port")["TargetGroupArn"].clone()
     }
 
-    /// An action that forwards to the groups on these ports, by weight.
+    /// An action that forwards to the groups on these ports, by weight. To several of which one keeps its clients AWS
+    /// forwards only so that clients stay in a group for a second.
     pub(crate) fn forward(&self, weights: &[(u16, u16)]) -> Value {
         let group = |(port, weight): &(u16, u16)| json!({ "TargetGroupArn": self.group(*port), "Weight": weight });
-        json!({ "Type": "forward", "ForwardConfig": { "TargetGroups": weights.iter().map(group).collect::<Vec<_>>() } })
+        let mut config = json!({ "TargetGroups": weights.iter().map(group).collect::<Vec<_>>() });
+        if weights.len() > 1 {
+            config["TargetGroupStickinessConfig"] = json!({ "Enabled": true, "DurationSeconds": 1 });
+        }
+        json!({ "Type": "forward", "ForwardConfig": config })
     }
 
     /// Changes the health check of the group on a port.

@@ -3,8 +3,8 @@
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, ForwardActionConfig, IpAddressType, Listener, LoadBalancer, LoadBalancerSchemeEnum,
     LoadBalancerStateEnum, LoadBalancerTypeEnum, Matcher, ProtocolEnum, RedirectActionConfig,
-    RedirectActionStatusCodeEnum, Rule, Tag, TargetGroup, TargetGroupTuple, TargetHealthDescription,
-    TargetHealthReasonEnum, TargetHealthStateEnum, TargetTypeEnum,
+    RedirectActionStatusCodeEnum, Rule, Tag, TargetGroup, TargetGroupStickinessConfig, TargetGroupTuple,
+    TargetHealthDescription, TargetHealthReasonEnum, TargetHealthStateEnum, TargetTypeEnum,
 };
 
 use super::{is_ours, set, text};
@@ -12,6 +12,10 @@ use crate::aws::{
     ActionInfo, HealthCheck, ListenerInfo, ListenerRuleInfo, ListenerSettings, LoadBalancerInfo, LoadBalancerState,
     MUTUAL_AUTHENTICATION_OFF, Tags, TargetGroupInfo, TargetHealth,
 };
+
+/// For how many seconds a forward to several target groups keeps a client in one of them: the least that AWS takes. It
+/// must keep clients as soon as one of the groups does.
+const KEPT_IN_A_GROUP: i32 = 1;
 
 /// A number as AWS takes it; what does not fit is wrong for AWS too, and it will say so.
 pub(super) fn int(value: i64) -> i32 {
@@ -130,10 +134,12 @@ fn action_info(actions: &[Action]) -> ActionInfo {
     ActionInfo::Other(types.join("+"), actions.iter().flat_map(forward_groups).collect())
 }
 
-/// Whether it sends a client to the same target group each time.
+/// Whether it sends a client to the same target group each time, for longer than a forward of ours does.
 fn keeps_clients(action: &Action) -> bool {
     let stickiness = action.forward_config().and_then(ForwardActionConfig::target_group_stickiness_config);
-    stickiness.is_some_and(|stickiness| stickiness.enabled() == Some(true))
+    stickiness.is_some_and(|stickiness| {
+        stickiness.enabled() == Some(true) && stickiness.duration_seconds() != Some(KEPT_IN_A_GROUP)
+    })
 }
 
 fn keeps_the_url(redirect: &RedirectActionConfig) -> bool {
@@ -158,8 +164,11 @@ pub(super) fn action(info: &ActionInfo) -> Action {
             let tuple = |(arn, weight): &(String, i64)| {
                 TargetGroupTuple::builder().target_group_arn(arn).weight(int(*weight)).build()
             };
+            let stickiness = TargetGroupStickinessConfig::builder().enabled(true).duration_seconds(KEPT_IN_A_GROUP);
+            let stickiness = (groups.len() > 1).then(|| stickiness.build());
             let groups = groups.iter().map(tuple).collect();
-            let config = ForwardActionConfig::builder().set_target_groups(Some(groups)).build();
+            let config = ForwardActionConfig::builder().set_target_groups(Some(groups));
+            let config = config.set_target_group_stickiness_config(stickiness).build();
             Action::builder().r#type(ActionTypeEnum::Forward).forward_config(config).build()
         }
         ActionInfo::Redirect { protocol, port, status } => {
@@ -183,9 +192,7 @@ pub(super) fn tags_of(tags: &[Tag]) -> Tags {
 mod tests {
     use super::*;
 
-    use aws_sdk_elasticloadbalancingv2::types::{
-        Certificate, MutualAuthenticationAttributes, TargetGroupStickinessConfig,
-    };
+    use aws_sdk_elasticloadbalancingv2::types::{Certificate, MutualAuthenticationAttributes};
 
     fn forward() -> aws_sdk_elasticloadbalancingv2::types::builders::ActionBuilder {
         Action::builder().r#type(ActionTypeEnum::Forward)
@@ -215,6 +222,16 @@ mod tests {
     fn the_weights_of_several_target_groups_survive_both_ways() {
         let info = ActionInfo::Forward(vec![("old".to_owned(), 100), ("new".to_owned(), 0)]);
         assert_eq!(action_info(&[action(&info)]), info);
+    }
+
+    #[test]
+    fn a_forward_keeps_clients_in_a_target_group_only_where_there_are_several_and_for_a_second() {
+        let kept = |groups: &[&str]| {
+            let action = action(&ActionInfo::Forward(groups.iter().map(|arn| ((*arn).to_owned(), 1)).collect()));
+            let stickiness = action.forward_config.and_then(|config| config.target_group_stickiness_config);
+            stickiness.map(|stickiness| (stickiness.enabled, stickiness.duration_seconds))
+        };
+        assert_eq!((kept(&["old"]), kept(&["old", "new"])), (None, Some((Some(true), Some(1)))));
     }
 
     #[test]
