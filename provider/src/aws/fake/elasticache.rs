@@ -45,6 +45,11 @@ fn numbers(version: &str) -> Vec<u32> {
     version.split('.').filter_map(|part| part.parse().ok()).collect()
 }
 
+/// AWS's answer to a change that changes nothing.
+fn nothing_to_change<T>() -> Answer<T> {
+    refuse("InvalidParameterCombination", "no modifications were requested")
+}
+
 /// A replication group that something else is under way on.
 fn busy(id: &str, status: &str) -> Refusal {
     Refusal::new("InvalidReplicationGroupState", format!("{id} is {status}"))
@@ -181,6 +186,10 @@ impl State {
         let until = self.clock + self.cache_changing;
         let cache = self.changed_cache(id)?;
         let there = &cache.new.settings;
+        let changed = CacheSettings { replica_count: there.replica_count, ..settings.clone() };
+        if changed == *there {
+            return nothing_to_change();
+        }
         if there.node_type != settings.node_type && there.engine_version != settings.engine_version {
             return refuse("InvalidParameterCombination", "a node type and a version are two modifications");
         }
@@ -189,8 +198,7 @@ impl State {
         {
             return refuse("InvalidParameterCombination", format!("{wanted} is lower than {there}"));
         }
-        let replica_count = there.replica_count;
-        cache.new.settings = CacheSettings { replica_count, ..settings.clone() };
+        cache.new.settings = changed;
         (cache.status, cache.until) = ("modifying", until);
         Ok(())
     }
@@ -203,7 +211,10 @@ impl State {
             return refuse("InvalidParameterCombination", "not supported for access control enabled clusters");
         }
         let there = cache.transit_encryption;
-        if there != wanted && ![there, wanted].contains(&TransitEncryption::Preferred) {
+        if there == wanted {
+            return nothing_to_change();
+        }
+        if ![there, wanted].contains(&TransitEncryption::Preferred) {
             return refuse("InvalidParameterCombination", "the transit encryption mode must be preferred first");
         }
         cache.transit_encryption = wanted;
@@ -214,6 +225,9 @@ impl State {
     pub(super) fn set_cache_security_groups(&mut self, id: &str, groups: &BTreeSet<String>) -> Answer<()> {
         let until = self.clock + self.cache_changing;
         let cache = self.changed_cache(id)?;
+        if cache.new.security_groups == *groups {
+            return nothing_to_change();
+        }
         cache.new.security_groups.clone_from(groups);
         (cache.status, cache.until) = ("modifying", until);
         Ok(())

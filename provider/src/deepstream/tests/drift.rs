@@ -9,7 +9,9 @@ use crate::aws::fake::{
     Cache, CacheSubnetGroup, Launch, Listener, LoadBalancer, SecurityGroup, State, Target, TargetGroup, Verdict,
     cert_arn,
 };
-use crate::aws::{ActionInfo, Aws, Direction, InstanceInfo, Peer, RecordInfo, RuleSettings, Tags, TransitEncryption};
+use crate::aws::{
+    ActionInfo, Aws, CacheSettings, Direction, InstanceInfo, Peer, RecordInfo, RuleSettings, Tags, TransitEncryption,
+};
 use crate::resource::testing::drift::{Mutation, each_shows_and_is_repaired, mutation};
 
 fn ours(tags: &Tags) -> bool {
@@ -426,7 +428,9 @@ async fn a_cache_that_is_changing_is_no_drift_although_its_tags_are_not_told() {
         let new = &cache(&mut state).new;
         (new.id.clone(), new.settings.clone())
     };
-    core.aws.modify_replication_group(&id, &settings, &settings).await.unwrap();
+    let larger = CacheSettings { node_type: "cache.t3.large".to_owned(), ..settings.clone() };
+    core.aws.modify_replication_group(&id, &settings, &larger).await.unwrap();
+    cache(&mut core.aws.state()).new.settings = settings;
     assert_eq!(core.changes(&configuration(&full())).await, Vec::<String>::new());
     assert_eq!(cache(&mut core.aws.state()).status, "modifying");
     let other = configuration(&change(full(), &json!({"tags": {"team": "two"}})));

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::create::may_exist;
 use super::{Run, StepError};
-use crate::aws::{AwsError, CacheSettings, ErrorClass, NewInstance, NewReplicationGroup};
+use crate::aws::{AwsError, CacheSettings, ErrorClass, NewInstance, NewReplicationGroup, ReplicationGroupInfo};
 use crate::stack::cluster::{CREATE_FAILED, Cache, CacheFacts, CacheSubnetGroup, Instance, InstanceFacts};
 use crate::stack::effect::Output;
 use crate::stack::ownership::PROVISIONING;
@@ -67,7 +67,30 @@ impl Run<'_> {
     pub(super) async fn set_cache(&self, settings: &CacheSettings) -> Result<(), StepError> {
         let id = self.cache_id()?;
         let there = self.observed.cache(&self.step.node).ok_or_else(|| StepError::Unresolved(id.to_owned()))?;
-        Ok(self.aws().modify_replication_group(id, &there.settings, settings).await?)
+        let answered = self.aws().modify_replication_group(id, &there.settings, settings).await;
+        let is_set = |cache: &ReplicationGroupInfo| {
+            let replica_count = cache.settings.replica_count;
+            cache.settings == CacheSettings { replica_count, ..settings.clone() }
+        };
+        self.unless_done(answered, is_set).await
+    }
+
+    /// What AWS answered to a change of the cache, unless it is as it was to be: of a change that changes nothing AWS says
+    /// the same as of one that is wrong, and so a repeat is told of a call that has taken effect without an answer.
+    pub(super) async fn unless_done(
+        &self,
+        answered: Result<(), AwsError>,
+        is_done: impl Fn(&ReplicationGroupInfo) -> bool + Send,
+    ) -> Result<(), StepError> {
+        let Err(error) = answered else { return Ok(()) };
+        if error.code == "InvalidParameterCombination" {
+            let id = self.cache_id()?;
+            let found = self.aws().replication_groups(id).await?;
+            if found.iter().any(|cache| cache.id == id && is_done(cache)) {
+                return Ok(());
+            }
+        }
+        Err(error.into())
     }
 
     pub(super) async fn set_replicas(&self, before: i64, count: i64) -> Result<(), StepError> {

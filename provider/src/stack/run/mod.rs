@@ -227,9 +227,14 @@ impl Run<'_> {
                 other => return Err(StepError::Unresolved(other.to_string())),
             },
             Change::SetCache(settings) => self.set_cache(settings).await?,
-            Change::SetTransitEncryption(wanted) => aws.set_transit_encryption(self.cache_id()?, *wanted).await?,
+            Change::SetTransitEncryption(wanted) => {
+                let answered = aws.set_transit_encryption(self.cache_id()?, *wanted).await;
+                self.unless_done(answered, |cache| cache.transit_encryption == *wanted).await?;
+            }
             Change::SetCacheSecurityGroups(groups) => {
-                aws.set_cache_security_groups(self.cache_id()?, &self.ids(groups)?).await?;
+                let groups = self.ids(groups)?;
+                let answered = aws.set_cache_security_groups(self.cache_id()?, &groups).await;
+                self.unless_done(answered, |cache| cache.security_groups == groups).await?;
             }
             Change::SetReplicas(before, count) => self.set_replicas(*before, *count).await?,
             Change::DeleteCache => self.delete_cache().await?,
