@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join_all;
+
 use super::{Run, StepError};
-use crate::aws::{SecurityGroupKey, Tags};
+use crate::aws::{AwsError, SecurityGroupKey, Tags};
 use crate::stack::NodeId;
 use crate::stack::ownership::{PROVISIONING, Service};
 
@@ -22,11 +24,7 @@ impl Run<'_> {
                     self.aws().add_cache_tags(&arn, tags).await?;
                 }
             }
-            Service::Balancing => {
-                for arn in ids {
-                    self.aws().add_tags(&arn, tags).await?;
-                }
-            }
+            Service::Balancing => all(ids.iter().map(|arn| self.aws().add_tags(arn, tags))).await?,
         }
         Ok(())
     }
@@ -48,9 +46,8 @@ impl Run<'_> {
                 }
             }
             Service::Balancing => {
-                for arn in ids {
-                    self.aws().remove_tags(&arn, &tags.keys().cloned().collect()).await?;
-                }
+                let keys = tags.keys().cloned().collect();
+                all(ids.iter().map(|arn| self.aws().remove_tags(arn, &keys))).await?;
             }
         }
         Ok(())
@@ -81,11 +78,7 @@ impl Run<'_> {
             self.aws().remove_ec2_tags(&compute, &own).await?;
         }
         let balancer = self.id_of(&NodeId::LoadBalancer)?;
-        for arn in &rest {
-            if arn != balancer {
-                self.aws().remove_tags(arn, &marker).await?;
-            }
-        }
+        all(rest.iter().filter(|arn| *arn != balancer).map(|arn| self.aws().remove_tags(arn, &marker))).await?;
         Ok(self.aws().remove_tags(balancer, &marker).await?)
     }
 
@@ -113,4 +106,9 @@ impl Run<'_> {
     fn ids_of(&self, nodes: &BTreeSet<NodeId>) -> Result<BTreeSet<String>, StepError> {
         nodes.iter().map(|node| Ok(self.id_of(node)?.to_owned())).collect()
     }
+}
+
+/// Waits for all of these calls, side by side; the first error among them.
+async fn all(calls: impl Iterator<Item = impl Future<Output = Result<(), AwsError>>>) -> Result<(), AwsError> {
+    join_all(calls).await.into_iter().collect()
 }
