@@ -443,6 +443,14 @@ fn hint_of_call(operation: &str, code: &str) -> Option<&'static str> {
     }
 }
 
+/// The action that a refused caller may not do. It is not always the call's own: AWS wants another one allowed for what a
+/// call does besides, such as `ec2:CreateTags` or `iam:PassRole`, and names it in its words only.
+fn lacking(error: &AwsError) -> &str {
+    let named = error.message.split_once("not authorized to perform: ").map_or("", |(_, rest)| rest);
+    let action = named.split_whitespace().next().unwrap_or_default().trim_end_matches(['.', ',']);
+    if action.contains(':') { action } else { error.operation }
+}
+
 fn hint(error: &AwsError) -> Option<String> {
     if let Some(text) = hint_of_call(error.operation, &error.code) {
         return Some(text.to_owned());
@@ -488,7 +496,7 @@ fn hint(error: &AwsError) -> Option<String> {
              will be found."
         }
         _ if error.class() == ErrorClass::Denied => {
-            return Some(format!("Allow the action {} for these credentials, or use others.", error.operation));
+            return Some(format!("Allow the action {} for these credentials, or use others.", lacking(error)));
         }
         _ => return None,
     };
@@ -534,6 +542,22 @@ mod tests {
         ] {
             assert_eq!(hint(operation, code), "", "{operation} {code}");
         }
+    }
+
+    #[test]
+    fn an_action_that_aws_wants_allowed_along_with_a_call_is_the_one_to_allow() {
+        let allow = |operation, message: &str| {
+            let (code, message) = ("UnauthorizedOperation".to_owned(), message.to_owned());
+            hint(&AwsError { operation, code, message, request_id: None }).unwrap_or_default()
+        };
+        let refused = "You are not authorized to perform this operation.";
+        let role = format!(
+            "{refused} User: arn:aws:iam::123456789012:user/ci is not authorized to perform: iam:PassRole on resource: \
+             arn:aws:iam::123456789012:role/node because no identity-based policy allows the iam:PassRole action. \
+             Encoded authorization failure message: x"
+        );
+        assert!(allow("ec2:RunInstances", &role).contains("the action iam:PassRole for"));
+        assert!(allow("ec2:RunInstances", refused).contains("the action ec2:RunInstances for"));
     }
 
     #[test]
