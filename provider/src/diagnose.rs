@@ -307,6 +307,7 @@ fn path(step: &Step, error: &StepError) -> Path {
         (Change::SetSubnets(_), _) => Path::of("subnet_ids"),
         (Change::SetIpAddressType(_), _) => Path::of("ip_address_type"),
         (_, "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed" | "InvalidAMIID.Unavailable") => Path::of("ami_id"),
+        (Change::LaunchInstance(_), "AuthFailure") => Path::of("ami_id"),
         (_, "InvalidKeyPair.NotFound") => Path::of("key_name"),
         (_, "Unsupported" | "InvalidInstanceType" | "VcpuLimitExceeded" | "InsufficientInstanceCapacity") => {
             Path::of("instance_type")
@@ -436,6 +437,10 @@ fn hint_of_call(operation: &str, code: &str) -> Option<&'static str> {
         ("TerminateInstances", "OperationNotPermitted") => Some(
             "The instance is protected against termination. Take that off in EC2 (its attribute disableApiTermination), and apply again.",
         ),
+        // EC2 says of an image that it keeps from an account what it says of credentials.
+        ("DescribeImages" | "RunInstances", "AuthFailure") => Some(
+            "The image may be another account's, and not shared with this one. Set ami_id to one that is, or have it shared.",
+        ),
         ("ModifyLoadBalancerAttributes", "InvalidConfigurationRequest") => Some(
             "Where it is about logs, check their bucket: it must be in this region, with a policy that lets Elastic Load Balancing write.",
         ),
@@ -533,6 +538,8 @@ mod tests {
             ("ec2:DescribeSecurityGroups", "AuthFailure", "credentials themselves"),
             ("ec2:RunInstances", "UnauthorizedOperation", "Allow the action ec2:RunInstances"),
             ("ec2:DescribeImages", "InvalidAMIID.Unavailable", "Set ami_id"),
+            ("ec2:DescribeImages", "AuthFailure", "not shared"),
+            ("ec2:RunInstances", "AuthFailure", "not shared"),
         ] {
             assert!(hint(operation, code).contains(says), "{operation} {code}: {}", hint(operation, code));
         }
