@@ -308,6 +308,7 @@ fn path(step: &Step, error: &StepError) -> Path {
         (Change::SetIpAddressType(_), _) => Path::of("ip_address_type"),
         (_, "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed" | "InvalidAMIID.Unavailable") => Path::of("ami_id"),
         (Change::LaunchInstance(_), "AuthFailure") => Path::of("ami_id"),
+        (_, "InvalidBlockDeviceMapping") => Path::of("root_volume_size"),
         (_, "InvalidKeyPair.NotFound") => Path::of("key_name"),
         (_, "Unsupported" | "InvalidInstanceType" | "VcpuLimitExceeded" | "InsufficientInstanceCapacity") => {
             Path::of("instance_type")
@@ -488,6 +489,7 @@ fn hint(error: &AwsError) -> Option<String> {
         }
         "CertificateNotFound" => "It does not exist in this region and account, or has expired.",
         "InvalidAMIID.NotFound" | "InvalidAMIID.Unavailable" => "Set ami_id to an image that is there.",
+        "InvalidBlockDeviceMapping" => "Set root_volume_size to the size of the image's own volume, or more.",
         // EC2 says that a request has expired when the credentials have, too.
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
             "The credentials are no longer valid, or the clock of this machine is wrong. Renew them, and run it again: what exists will be found."

@@ -9,6 +9,9 @@ use crate::aws::{InstanceInfo, LaunchedInfo, MetadataOptions, NewInstance};
 /// What every image calls its root volume.
 pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
 
+/// An image with a large root volume, and its size in GiB.
+pub(crate) const LARGE_IMAGE: (&str, i64) = ("ami-030", 30);
+
 /// The start of a volume's id; the rest is that of its instance.
 pub(super) const VOLUME: &str = "vol-";
 
@@ -87,6 +90,11 @@ impl State {
         }
         if new.root_device != ROOT_DEVICE {
             return refuse("InvalidBlockDeviceMapping", &new.root_device);
+        }
+        let (large, size) = LARGE_IMAGE;
+        if new.image_id == large && new.root_volume_size < size {
+            let message = format!("Volume of size {}GB is smaller than snapshot", new.root_volume_size);
+            return refuse("InvalidBlockDeviceMapping", message);
         }
         for group in &new.security_groups {
             let known = self.security_groups.get(group);

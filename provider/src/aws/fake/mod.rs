@@ -33,7 +33,7 @@ use faults::Traffic;
 pub(crate) use elasticache::{Cache, CacheSubnetGroup};
 pub(crate) use faults::{Call, Fault};
 pub(crate) use health::{Health, Target, Verdict};
-pub(crate) use launches::Launch;
+pub(crate) use launches::{LARGE_IMAGE, Launch};
 pub(crate) use snapshot::Snapshot;
 
 /// The account all objects are in.

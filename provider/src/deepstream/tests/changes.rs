@@ -10,10 +10,11 @@ use super::{
     Core, STACK, Tested, built, change, configuration, full, inhabited, many_tags, outage, picture, quiet_changes,
     rolling_changes, settle, shortage, small, unknowns, update,
 };
-use crate::aws::fake::{FakeAws, Fault, State, Verdict, cert_arn};
+use crate::aws::fake::{FakeAws, Fault, LARGE_IMAGE, State, Verdict, cert_arn};
 use crate::aws::{Direction, NewInstance, Peer, RuleSettings, Tags};
 use crate::deepstream::user_data::sha256;
 use crate::resource::testing::faults::{Operation, Trial};
+use crate::resource::testing::said;
 
 /// The user data of every node, as launched.
 fn user_data(aws: &FakeAws) -> BTreeSet<String> {
@@ -204,6 +205,17 @@ async fn a_newcomer_that_is_not_healthy_stops_the_roll_and_goes_again() {
     assert_eq!(core.aws.violations(), Vec::<String>::new());
     let good = change(small(), &json!({"ami_id": "ami-0c"}));
     core.apply(Some(&configuration(&good))).await.succeeded();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_volume_too_small_for_its_image_is_told_by_its_argument() {
+    let mut core = built(&small()).await;
+    let (image, size) = LARGE_IMAGE;
+    let refused = core.apply(Some(&configuration(&change(small(), &json!({"ami_id": image}))))).await;
+    let told = said(&refused.diagnostics);
+    assert!(told.iter().any(|error| error.starts_with("error root_volume_size: ")), "{told:?}");
+    let large = change(small(), &json!({"ami_id": image, "root_volume_size": size}));
+    core.apply(Some(&configuration(&large))).await.succeeded();
 }
 
 /// The id of the node in a place of the cluster, from 0.
