@@ -494,7 +494,12 @@ fn hint(error: &AwsError) -> Option<String> {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
             "The credentials are no longer valid, or the clock of this machine is wrong. Renew them, and run it again: what exists will be found."
         }
-        "AuthFailure" | "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" => {
+        // A wrong secret has the first code in EC2, the last one in ACM and Systems Manager, the one before it elsewhere.
+        "AuthFailure"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "SignatureDoesNotMatch"
+        | "InvalidSignatureException" => {
             "AWS does not accept the credentials themselves, whatever they allow. Correct them, and run it again: what exists will be found."
         }
         "DependencyViolation" => "Something still uses the object. Remove that use, and run it again.",
@@ -538,6 +543,7 @@ mod tests {
             ("elasticloadbalancing:CreateListener", "ExpiredToken", "no longer valid"),
             ("elasticloadbalancing:CreateListener", "InvalidClientTokenId", "credentials themselves"),
             ("ec2:DescribeSecurityGroups", "AuthFailure", "credentials themselves"),
+            ("acm:ListCertificates", "InvalidSignatureException", "credentials themselves"),
             ("ec2:RunInstances", "UnauthorizedOperation", "Allow the action ec2:RunInstances"),
             ("ec2:DescribeImages", "InvalidAMIID.Unavailable", "Set ami_id"),
             ("ec2:DescribeImages", "AuthFailure", "not shared"),

@@ -116,6 +116,7 @@ impl AwsError {
             | "ExpiredTokenException"
             | "RequestExpired"
             | "SignatureDoesNotMatch"
+            | "InvalidSignatureException"
             | "UnrecognizedClientException" => ErrorClass::Denied,
             _ => ErrorClass::Other,
         }

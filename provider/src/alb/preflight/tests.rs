@@ -264,7 +264,9 @@ async fn one_look_up_that_fails_is_one_warning() {
 
 #[tokio::test(start_paused = true)]
 async fn having_no_access_at_all_is_one_error_that_names_the_way_out() {
-    for code in ["NoCredentials", "NoRegion", "ExpiredToken", "RequestExpired", "AccessDenied"] {
+    let codes =
+        ["NoCredentials", "NoRegion", "ExpiredToken", "RequestExpired", "InvalidSignatureException", "AccessDenied"];
+    for code in codes {
         let aws = FakeAws::new();
         (0..10).for_each(|index| aws.fail_at(index, Fault::Error(code)));
         let found = checked(&aws, &good(), None).await.diagnostics;

@@ -16,13 +16,14 @@ use crate::aws::{
 use crate::resource::ssl_policies;
 
 /// The codes of a call that no permission would have helped.
-const NO_ACCESS: [&str; 9] = [
+const NO_ACCESS: [&str; 10] = [
     "NoCredentials",
     "NoRegion",
     "AuthFailure",
     "ExpiredToken",
     "ExpiredTokenException",
     "InvalidClientTokenId",
+    "InvalidSignatureException",
     "RequestExpired",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
