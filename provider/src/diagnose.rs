@@ -467,7 +467,6 @@ fn hint(error: &AwsError) -> Option<String> {
         | "TooManyListeners"
         | "TooManyCertificates"
         | "TooManyTargets"
-        | "TooManyTags"
         | "TooManyUniqueTargetGroupsPerLoadBalancer"
         | "TooManyRegistrationsForTargetId"
         | "SecurityGroupLimitExceeded"
@@ -480,6 +479,9 @@ fn hint(error: &AwsError) -> Option<String> {
              those for old ones go, so a change that fits in the end may not fit on the way: apply it with fewer \
              sources first, and then as a whole. Or ask for more under Service Quotas: Amazon VPC, \"Inbound or \
              outbound rules per security group\", L-0EA8095F."
+        }
+        "TooManyTags" | "TagLimitExceeded" | "TagQuotaPerResourceExceeded" => {
+            "AWS allows 50 tags on an object, and no more on request. Give the stack fewer, or take off those of others."
         }
         "TargetGroupAssociationLimit" => {
             "A target group can serve only one load balancer; another one uses it already."
@@ -548,6 +550,9 @@ mod tests {
             ("ec2:DescribeImages", "InvalidAMIID.Unavailable", "Set ami_id"),
             ("ec2:DescribeImages", "AuthFailure", "not shared"),
             ("ec2:RunInstances", "AuthFailure", "not shared"),
+            ("elasticloadbalancing:AddTags", "TooManyTags", "50 tags"),
+            ("ec2:CreateTags", "TagLimitExceeded", "50 tags"),
+            ("elasticache:AddTagsToResource", "TagQuotaPerResourceExceeded", "50 tags"),
         ] {
             assert!(hint(operation, code).contains(says), "{operation} {code}: {}", hint(operation, code));
         }
