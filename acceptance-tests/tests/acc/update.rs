@@ -200,6 +200,8 @@ fn with_another_name_and_record_a_new_load_balancer_serves_before_the_old_one_go
         workspace.write("main.tf", &configuration("second-alb", "second"));
         workspace.run(["state", "rm", "codestream_alb.onprem"]).expect_success();
         workspace.import("codestream_alb.onprem", "second-alb").expect_success();
+        workspace.apply().expect_success();
+        assert_eq!(stack::inventory(aws), there);
         workspace.plan().expect_no_changes();
     });
 }
