@@ -18,7 +18,7 @@ fn hint_of_call(operation: &str, code: &str) -> Option<&'static str> {
             "The load balancer may have been protected against deletion meanwhile. Run it again: the plan says how that is taken off.",
         ),
         ("TerminateInstances", "OperationNotPermitted") => Some(
-            "The instance is protected against termination. Take that off in EC2 (its attribute disableApiTermination), and apply again.",
+            "The instance is protected against termination. Take that off in EC2 (its attribute disableApiTermination), and run it again.",
         ),
         // EC2 says of an image that it keeps from an account what it says of credentials.
         ("DescribeImages" | "RunInstances", "AuthFailure") => Some(
@@ -111,7 +111,7 @@ mod tests {
         };
         for (operation, code, says) in [
             ("elasticloadbalancing:DeleteLoadBalancer", "OperationNotPermitted", "protected against deletion"),
-            ("ec2:TerminateInstances", "OperationNotPermitted", "protected against termination"),
+            ("ec2:TerminateInstances", "OperationNotPermitted", "disableApiTermination), and run it again"),
             ("elasticloadbalancing:ModifyLoadBalancerAttributes", "InvalidConfigurationRequest", "bucket"),
             ("ec2:DescribeSubnets", "RequestExpired", "no longer valid"),
             ("elasticloadbalancing:CreateListener", "ExpiredToken", "no longer valid"),
