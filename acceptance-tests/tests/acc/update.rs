@@ -196,8 +196,9 @@ fn with_another_name_and_record_a_new_load_balancer_serves_before_the_old_one_go
         workspace.apply().expect_error("exists already");
         assert_eq!(stack::inventory(aws), there);
 
-        // As the guide says.
+        // As the guide says: to core the old one is not the current one any more.
         workspace.write("main.tf", &configuration("second-alb", "second"));
+        workspace.plan().expect_error("exists already");
         workspace.run(["state", "rm", "codestream_alb.onprem"]).expect_success();
         workspace.import("codestream_alb.onprem", "second-alb").expect_success();
         workspace.apply().expect_success();
