@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use tfplugin::provider::{ApplyRequest, PlanRequest, ReadRequest, Resource, Stop};
+use tfplugin::provider::{ApplyRequest, PlanRequest, Resource, Stop};
 use tfplugin::value::Value;
 use tokio::time::{Instant, sleep};
 
@@ -15,7 +15,7 @@ use super::{
     full, http, https, hurry, inhabited, outage, picture, settle, unknowns,
 };
 use crate::alb::Alb;
-use crate::aws::fake::{ACCOUNT, Call, FakeAws, Fault, Rule, Verdict, cert_arn};
+use crate::aws::fake::{Call, FakeAws, Fault, Rule, Verdict, cert_arn};
 use crate::aws::{Direction, InstanceInfo, Peer, RuleSettings, SubnetInfo, Tags};
 use crate::settings::{Preflight, Settings, Shared};
 
@@ -442,29 +442,6 @@ async fn a_replacement_that_others_rules_use_is_refused_by_name() {
     let destroyed = core.apply(None).await;
     destroyed.succeeded();
     assert!(has(&destroyed.warnings(), &[&rule_arn]), "{:?}", destroyed.warnings());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_read_before_the_provider_block_is_known_keeps_what_is_known() {
-    let core = built(&http()).await;
-    let request = ReadRequest { state: core.state().clone(), private: b"kept".to_vec(), stop: Stop::new() };
-    let answer = Alb::new(Shared::default()).read(request).await;
-    assert_eq!((answer.state.as_ref(), answer.private.as_slice()), (Some(core.state()), &b"kept"[..]));
-    assert!(answer.diagnostics.is_empty(), "{:?}", answer.diagnostics);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stack_is_not_forgotten_because_another_account_does_not_have_it() {
-    let core = built(&http()).await;
-    for (allowed, kept) in [("210987654321", true), (ACCOUNT, false)] {
-        let mut settings = Settings::from_config(&Value::object([("allowed_account_ids", Value::set([allowed]))]));
-        settings.aws = Some(Arc::new(FakeAws::new()));
-        let shared = Shared::default();
-        shared.set(settings);
-        let request = ReadRequest { state: core.state().clone(), private: Vec::new(), stop: Stop::new() };
-        let answer = Alb::new(shared).read(request).await;
-        assert_eq!((answer.state.is_some(), answer.diagnostics.has_errors()), (kept, kept), "{:?}", answer.diagnostics);
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ mod fault_loop;
 mod imports;
 mod interrupted;
 mod ownership;
+mod reads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
