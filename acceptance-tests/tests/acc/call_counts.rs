@@ -33,7 +33,7 @@ fn a_stack_alone_takes_few_calls() {
         let creating = calls(aws, "create");
         workspace.plan().expect_no_changes();
         let refreshing = calls(aws, "refresh over HTTP");
-        assert!(creating - planning <= 26 && planning + creating <= 36 && refreshing <= 10);
+        assert!(creating - planning <= 22 && planning + creating <= 32 && refreshing <= 10);
 
         workspace.write("main.tf", &stack::https(aws.seed(), ""));
         workspace.apply().expect_success();

@@ -22,7 +22,8 @@ pub(crate) const RESOURCE_ID: &str = "codestream:resource-id";
 /// What an instance is: its place in the cluster and a hash of what it was started with.
 pub(crate) const NODE: &str = "codestream:node";
 /// There while the create that made the object has not finished; its value is that create's resource id, and on a load
-/// balancer the alias records that the create makes, which carry no tags.
+/// balancer the alias records that the create makes, which carry no tags. Target groups and listeners have none but when
+/// they were taken over: that of their load balancer tells of them.
 pub(crate) const PROVISIONING: &str = "codestream:provisioning";
 /// There on a load balancer while an update makes alias records, of which it tells like the marker of a create. It marks
 /// nothing as unfinished: no other create takes the stack over for it.

@@ -114,6 +114,27 @@ async fn what_cannot_change_in_a_killed_creates_load_balancer_is_not_passed_over
     assert!(!applied.errors().is_empty() || schemes == BTreeSet::from(["internal".to_owned()]), "{schemes:?}");
 }
 
+/// While the load balancer is away, target groups must tell themselves that they are no finished stack's.
+#[tokio::test(start_paused = true)]
+async fn a_create_that_dies_while_it_clears_away_what_a_killed_one_left_is_finished_by_the_next() {
+    let brought = change(http(), &json!({"security_group_ids": ["sg-hosts"], "client_cidr_blocks": null}));
+    for first in [http(), brought] {
+        let internal = change(first.clone(), &json!({"scheme": "internal"}));
+        let wanted = picture(&built(&internal).await);
+        let left = inhabited().await;
+        killed(&left, &first, calls_of(&first).await - 1).await;
+        let counted = left.fork();
+        Core::new(counted.clone()).apply(Some(&configuration(&internal))).await.succeeded();
+        for call in 0..counted.calls().len() - 1 {
+            let mut core = Core::new(left.fork());
+            killed(&core.aws, &internal, call).await;
+            core.apply(Some(&configuration(&internal))).await.succeeded();
+            settle().await;
+            assert_eq!(difference(&wanted, &picture(&core)), "", "killed at call {call}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_killed_create_left_goes_when_the_next_one_is_in_another_vpc() {
     let elsewhere = change(http(), &json!({"subnet_ids": ["subnet-x", "subnet-y"], "instance_ids": ["i-x"]}));

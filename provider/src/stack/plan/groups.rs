@@ -11,13 +11,17 @@ impl Planner<'_> {
     /// Creates target groups, changes the settings of those that are there, and registers targets. Nothing is
     /// deregistered yet.
     pub(super) fn build_target_groups(&mut self) {
-        let arbiter = self.arbiter();
+        let mut before = self.arbiter();
+        if self.purpose == Purpose::Create {
+            // They carry no marker of their own: the load balancer's tells of them.
+            before.extend(self.creations.get(&NodeId::LoadBalancer));
+        }
         for (id, wanted) in self.desired.target_groups() {
             let there = self.observed.target_group(id);
             let unset = attributes::normalise(attributes::TARGET_GROUP, &Attributes::new());
             match there {
                 None => {
-                    self.push(id, Change::CreateTargetGroup(wanted.clone()), arbiter.clone(), "not there yet");
+                    self.push(id, Change::CreateTargetGroup(wanted.clone()), before.clone(), "not there yet");
                 }
                 Some(there) if there.health_check != wanted.health_check => {
                     let change = Change::SetHealthCheck(wanted.health_check.clone());

@@ -115,10 +115,8 @@ impl Run<'_> {
     /// What was found, with its tags. Whose it is must not be guessed before AWS tells them, which can take seconds.
     async fn with_tags(&self, arn: Option<String>) -> Result<Option<(String, Tags)>, StepError> {
         let Some(arn) = arn else { return Ok(None) };
-        match self.aws().tags(&[arn.clone()].into()).await?.remove(&arn) {
-            Some(tags) => Ok(Some((arn, tags))),
-            None => Err(StepError::Waiting(format!("AWS does not tell the tags of {arn} yet"))),
-        }
+        let mut tags = self.told_tags(&[arn.clone()].into()).await?;
+        Ok(tags.remove(&arn).map(|tags| (arn, tags)))
     }
 
     /// What was found under the name of a create that failed with `error`: ours, or in the way.

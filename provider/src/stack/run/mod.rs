@@ -108,6 +108,8 @@ impl Context {
         if self.purpose == Purpose::Create {
             tags.extend(match id {
                 NodeId::LoadBalancer => self.owner.balancer_marker(&self.records),
+                // A create makes them only beside its load balancer, whose marker tells of them.
+                NodeId::TargetGroup(_) | NodeId::Listener(_) => Tags::new(),
                 _ => self.owner.marker(),
             });
         }

@@ -77,9 +77,13 @@ impl Run<'_> {
             let own = self.context.owner.marker().into_iter().map(|(key, value)| (key, Some(value))).collect();
             self.aws().remove_ec2_tags(&compute, &own).await?;
         }
-        let balancer = self.id_of(&NodeId::LoadBalancer)?;
-        all(rest.iter().filter(|arn| *arn != balancer).map(|arn| self.aws().remove_tags(arn, &marker))).await?;
-        Ok(self.aws().remove_tags(balancer, &marker).await?)
+        // Of the others only those have one that were taken over.
+        let marked =
+            |node: &NodeId| self.observed.nodes.get(node).is_some_and(|there| there.tags.contains_key(PROVISIONING));
+        let mut others = of(Service::Balancing);
+        others.retain(|node| *node != NodeId::LoadBalancer && marked(node));
+        all(self.ids_of(&others)?.iter().map(|arn| self.aws().remove_tags(arn, &marker))).await?;
+        Ok(self.aws().remove_tags(self.id_of(&NodeId::LoadBalancer)?, &marker).await?)
     }
 
     /// A take-over begins with the security groups and ends with the load balancer. It takes one of this apply's own
@@ -95,11 +99,20 @@ impl Run<'_> {
         let decides = !of_stack.is_empty() && of_stack.into_iter().all(|id| self.fresh.contains(id));
         let groups = compute.iter().filter(|id| id.starts_with("sg-")).cloned().collect();
         let groups = self.aws().security_groups(&SecurityGroupKey::Ids(groups)).await?;
-        let rest = if decides { BTreeMap::new() } else { self.aws().tags(rest).await? };
+        let rest = if decides { BTreeMap::new() } else { self.told_tags(rest).await? };
         let mut all = groups.into_iter().map(|group| (group.id, group.tags)).chain(rest);
         match all.find(|(_, tags)| !self.context.owner.owns(tags)) {
             Some((id, _)) => Err(StepError::TakenOver(id)),
             None => Ok(()),
+        }
+    }
+
+    /// The tags of all of these, once AWS tells them, which can take seconds.
+    pub(super) async fn told_tags(&self, arns: &BTreeSet<String>) -> Result<BTreeMap<String, Tags>, StepError> {
+        let tags = self.aws().tags(arns).await?;
+        match arns.iter().find(|arn| !tags.contains_key(*arn)) {
+            Some(arn) => Err(StepError::Waiting(format!("AWS does not tell the tags of {arn} yet"))),
+            None => Ok(tags),
         }
     }
 
