@@ -2,30 +2,39 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::task::yield_now;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Result;
 
-/// How long a batch takes further keys once it has company: about as long as a call to AWS takes.
+/// How long a batch takes further keys once it has company: what core needs to get from the first of ten stacks to the
+/// last.
 const GATHERING: Duration = Duration::from_millis(50);
+/// For how long after an answer to several others count as about to ask: core turns to them as soon as those are read.
+const SUCCESSION: Duration = Duration::from_millis(100);
 
 /// One kind of read. Who asks while nobody else does waits for nobody: a batch gathers only when several ask at once,
-/// or while another of its kind is under way.
+/// while another of its kind is under way, or soon after one that was for several.
 ///
 /// Whoever asks polls the batch, so that it goes on when one of them is cut off.
 pub(crate) struct Batcher<V>(Arc<Queue<V>>);
 
 struct Queue<V> {
-    /// The batch that still takes keys.
-    open: Mutex<Option<Batch<V>>>,
+    state: Mutex<State<V>>,
     /// Each batch under way holds one more.
     running: Arc<()>,
+}
+
+struct State<V> {
+    /// The batch that still takes keys.
+    open: Option<Batch<V>>,
+    /// When the last batch that was for several ended.
+    shared: Option<Instant>,
 }
 
 struct Batch<V> {
@@ -38,7 +47,8 @@ type Answer<V> = Shared<BoxFuture<'static, Result<Arc<BTreeMap<String, V>>>>>;
 
 impl<V> Default for Batcher<V> {
     fn default() -> Self {
-        Self(Arc::new(Queue { open: Mutex::new(None), running: Arc::new(()) }))
+        let state = State { open: None, shared: None };
+        Self(Arc::new(Queue { state: Mutex::new(state), running: Arc::new(()) }))
     }
 }
 
@@ -62,8 +72,8 @@ impl<V: Clone + Send + Sync + 'static> Batcher<V> {
             return Ok(BTreeMap::new());
         }
         let answer = {
-            let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-            let batch = open.get_or_insert_with(|| {
+            let mut state = self.0.state();
+            let batch = state.open.get_or_insert_with(|| {
                 let answer = run(self.0.clone(), connect, fetch).boxed().shared();
                 Batch { keys: BTreeSet::new(), askers: 0, answer }
             });
@@ -92,20 +102,30 @@ where
         sleep(GATHERING).await;
     }
     let _running = queue.running.clone();
-    let keys = queue.close();
-    Ok(Arc::new(fetch(connected?, keys).await?))
+    let (keys, askers) = queue.close();
+    let answer = fetch(connected?, keys).await;
+    if askers > 1 {
+        queue.state().shared = Some(Instant::now());
+    }
+    Ok(Arc::new(answer?))
 }
 
 impl<V> Queue<V> {
-    fn has_company(&self) -> bool {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::strong_count(&self.running) > 1 || open.as_ref().is_some_and(|batch| batch.askers > 1)
+    fn state(&self) -> MutexGuard<'_, State<V>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the open batch take no more, and says what is in it.
-    fn close(&self) -> BTreeSet<String> {
-        let closed = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        closed.map(|batch| batch.keys).unwrap_or_default()
+    fn has_company(&self) -> bool {
+        let state = self.state();
+        Arc::strong_count(&self.running) > 1
+            || state.open.as_ref().is_some_and(|batch| batch.askers > 1)
+            || state.shared.is_some_and(|end| end.elapsed() < SUCCESSION)
+    }
+
+    /// Lets the open batch take no more, and says what is in it and how many have asked for that.
+    fn close(&self) -> (BTreeSet<String>, usize) {
+        let closed = self.state().open.take();
+        closed.map(|batch| (batch.keys, batch.askers)).unwrap_or_default()
     }
 }
 
@@ -114,7 +134,7 @@ mod tests {
     use super::*;
 
     use futures_util::future::join_all;
-    use tokio::time::Instant;
+    use tokio::sync::Semaphore;
 
     use crate::aws::AwsError;
 
@@ -194,6 +214,25 @@ mod tests {
         let (first, second, third) = tokio::join!(late(0, "a"), late(20, "a"), late(22, "b"));
         assert_eq!((first, second, third), (vec!["a".to_owned()], vec!["a".to_owned()], vec!["b".to_owned()]));
         assert_eq!(service.calls(), [1, 2]);
+    }
+
+    /// As core refreshes: each place is free for the next when the one before has been read and planned.
+    #[tokio::test(start_paused = true)]
+    async fn of_many_who_come_ten_at_a_time_each_ten_share_a_call() {
+        let (batcher, service, places) = (Batcher::default(), Service::default(), Semaphore::new(10));
+        let read = async |number: u32| {
+            let _place = places.acquire().await.unwrap();
+            let name = number.to_string();
+            assert_eq!(texts(ask(&batcher, &service, &[&name]).await), [name.as_str()]);
+            sleep(GATHERING * (number % 10) / 10).await;
+        };
+        join_all((0..100).map(read)).await;
+        assert_eq!(service.calls(), [10; 10]);
+
+        sleep(SUCCESSION).await;
+        let start = Instant::now();
+        ask(&batcher, &service, &["a"]).await.unwrap();
+        assert_eq!(start.elapsed(), LATENCY, "nobody is to come any more");
     }
 
     #[tokio::test(start_paused = true)]
