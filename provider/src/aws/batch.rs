@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use super::Result;
 
-/// How long a batch takes further keys once it has company: what core needs to get from the first of ten stacks to the
-/// last.
+/// How long a batch with company waits for one more.
+const LULL: Duration = Duration::from_millis(10);
+/// How long it does so at most.
 const GATHERING: Duration = Duration::from_millis(50);
 /// For how long after an answer to several others count as about to ask: core turns to them as soon as those are read.
 const SUCCESSION: Duration = Duration::from_millis(100);
@@ -99,7 +100,7 @@ where
     // Whoever asks in the same turn of the runtime is company.
     yield_now().await;
     if queue.has_company() {
-        sleep(GATHERING).await;
+        queue.gather().await;
     }
     let _running = queue.running.clone();
     let (keys, askers) = queue.close();
@@ -120,6 +121,17 @@ impl<V> Queue<V> {
         Arc::strong_count(&self.running) > 1
             || state.open.as_ref().is_some_and(|batch| batch.askers > 1)
             || state.shared.is_some_and(|end| end.elapsed() < SUCCESSION)
+    }
+
+    /// Waits until no more come.
+    async fn gather(&self) {
+        let end = Instant::now() + GATHERING;
+        let askers = || self.state().open.as_ref().map_or(0, |batch| batch.askers);
+        let mut before = 0;
+        while askers() > before && Instant::now() < end {
+            before = askers();
+            sleep(LULL).await;
+        }
     }
 
     /// Lets the open batch take no more, and says what is in it and how many have asked for that.
