@@ -69,10 +69,11 @@ pub(crate) fn taken(diagnostics: &mut Diagnostics, node: &NodeId, taken: &Taken,
             "It belongs to a finished stack of this name. To manage it here, import it: terraform import ADDRESS \
              {stack}. Otherwise choose another name."
         ),
-        Holder::Bereft => "It belongs to a finished stack of this name that has no load balancer any more. Apply or \
-                           destroy that where it is managed. If it is managed nowhere, delete it, or choose another \
-                           name."
-            .to_owned(),
+        Holder::Bereft => {
+            "It belongs to a stack of this name that has no load balancer any more. Apply or destroy that where it is \
+             managed. If it is managed nowhere, delete it, or choose another name."
+                .to_owned()
+        }
         Holder::Stranger if *node == NodeId::LoadBalancer && !is_application(&taken.id) => {
             "It is no Application Load Balancer, so it cannot be imported. Choose another name.".to_owned()
         }
@@ -346,7 +347,7 @@ fn detail(operation: Operation, step: &Step, error: &StepError, go_on: &str) -> 
             let each: Vec<String> = targets.iter().map(|target| format!("- {}", explain(target))).collect();
             format!("The load balancer does not get the answers it asks for:\n{}\n", each.join("\n"))
         }
-        StepError::Waiting(what) => format!("{what}."),
+        StepError::Waiting(what) | StepError::Unseen(what) => format!("{what}."),
         StepError::Broken(reason) => {
             format!("AWS could not set it up: {}. {}", reason.trim_end_matches('.'), instead(operation, step))
         }

@@ -14,7 +14,7 @@ use super::Result;
 
 /// How long a batch with company waits for one more.
 const LULL: Duration = Duration::from_millis(10);
-/// How long it does so at most.
+/// How long it does so in all at most.
 const GATHERING: Duration = Duration::from_millis(50);
 /// For how long after an answer to several others count as about to ask: core turns to them as soon as those are read.
 const SUCCESSION: Duration = Duration::from_millis(100);

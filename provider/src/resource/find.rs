@@ -264,7 +264,7 @@ pub(crate) async fn take_over(
     let mut records = found.observed.nodes.get(&NodeId::LoadBalancer).map(marked).unwrap_or_default();
     records.extend(wanted.record_names());
     let mut ids: BTreeMap<Service, BTreeSet<String>> = BTreeMap::new();
-    // What has no marker: rules, and root volumes.
+    // What never has a marker: rules, and root volumes.
     let mut parts = BTreeSet::new();
     for node in &found.interrupted {
         // AWS takes no tags for a cache that is changing; the plan has a step for that.

@@ -127,7 +127,8 @@ pub(crate) struct Taken {
 pub(crate) enum Holder {
     /// A finished stack's of this name, which could be imported.
     Finished,
-    /// A finished stack's of this name whose load balancer is gone, so that no import would find it.
+    /// A stack's of this name whose load balancer is gone, so that no import would find it. It may be one that was never
+    /// finished: what told that is gone with the load balancer.
     Bereft,
     /// Not made by this provider, or for another stack.
     Stranger,

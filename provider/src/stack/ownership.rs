@@ -108,8 +108,8 @@ impl Owner {
         tags
     }
 
-    /// What an object's tags say. `interrupted` holds the resource ids of creates that are known to be
-    /// unfinished: an object that has lost its marker already still belongs to one of those.
+    /// What an object's tags say. `interrupted` holds the resource ids of creates that are known to be unfinished: an
+    /// object that has no marker, or none any more, still belongs to one of those.
     pub(crate) fn claim(&self, tags: &Tags, interrupted: &BTreeSet<String>) -> Claim {
         let is = |key: &str, value: &str| tags.get(key).is_some_and(|tag| tag == value);
         if !is(MANAGED_BY, self.resource_type) || !is(STACK, &self.stack) {

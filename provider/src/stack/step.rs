@@ -71,7 +71,7 @@ pub(crate) enum Change {
     Tag(BTreeSet<NodeId>, Tags),
     /// Removes these tags from every object of the set; all are in the same service.
     Untag(BTreeSet<NodeId>, Tags),
-    /// Removes the marker of an unfinished create from every object of the set, the load balancer's last.
+    /// Removes the marker of an unfinished create from every object of the set that has one, the load balancer's last.
     Finish(BTreeSet<NodeId>),
 }
 

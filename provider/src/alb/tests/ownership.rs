@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::core::Core;
 use super::{
@@ -264,6 +264,24 @@ async fn of_two_creates_at_once_one_succeeds_and_keeps_its_stack() {
         assert_eq!(picture(winner), stack, "own groups: {own_groups}, checked: {checked}");
         assert_eq!(winner.changes(&config).await, Vec::<String>::new());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_does_not_wait_for_what_somebody_has_deleted_meanwhile() {
+    let aws = inhabited().await;
+    aws.state().provisioning = Duration::from_secs(60);
+    let brought = json!({"security_group_ids": ["sg-hosts"], "client_cidr_blocks": null});
+    let config = configuration(&change(change(http(), &brought), &json!({"wait_for_healthy": false})));
+    let there: BTreeSet<String> = aws.state().listeners.keys().cloned().collect();
+    let (mut core, start) = (Core::new(aws.clone()), Instant::now());
+    let (applied, listener) = tokio::join!(core.apply(Some(&config)), async {
+        sleep(Duration::from_secs(10)).await;
+        let made = aws.state().listeners.keys().find(|arn| !there.contains(*arn)).cloned().unwrap();
+        aws.delete_listener(&made).await.unwrap();
+        made
+    });
+    assert!(refused(&applied, &listener), "{:?}", applied.errors());
+    assert!(start.elapsed() < Duration::from_secs(5 * 60), "{:?}", start.elapsed());
 }
 
 /// The second looks while the first has made a part of its stack, and takes over what it finds.

@@ -23,7 +23,7 @@ use crate::aws::{Attributes, Direction, LoadBalancerState, Tags};
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Bringing a stack into being: objects carry the marker of an unfinished create until the last step.
+    /// Bringing a stack into being: it carries the marker of an unfinished create until the last step.
     Create,
     /// Changing one that is there.
     Change,

@@ -119,7 +119,7 @@ impl Run<'_> {
             }
             Some(info) => Err(StepError::Waiting(format!("ElastiCache says that {id} is {}", info.status))),
             None if self.fresh.contains(&self.step.node) => {
-                Err(StepError::Waiting(format!("ElastiCache does not show {id} yet")))
+                Err(StepError::Unseen(format!("ElastiCache does not show {id}")))
             }
             None => Err(StepError::Broken("It was deleted meanwhile.".to_owned())),
         }
@@ -183,7 +183,7 @@ impl Run<'_> {
         let id = self.id()?.to_owned();
         let found = self.aws().launched_by_id(&[id.clone()].into()).await?.into_iter().next();
         let Some(info) = found else {
-            return Err(StepError::Waiting(format!("EC2 does not show {id} yet")));
+            return Err(StepError::Unseen(format!("EC2 does not show {id}")));
         };
         match info.instance.state.as_str() {
             "running" => Ok(Output::Instance(InstanceFacts::from(&info))),

@@ -49,6 +49,9 @@ pub(crate) enum StepError {
     /// What is waited for has not come yet.
     #[error("{0}")]
     Waiting(String),
+    /// AWS does not show yet what is there; or somebody has deleted it.
+    #[error("{0}")]
+    Unseen(String),
     /// These targets are not healthy yet.
     #[error("{}", unhealthy(.0))]
     Unhealthy(Vec<TargetHealth>),
@@ -153,6 +156,7 @@ impl Run<'_> {
             };
             match error {
                 missing @ (StepError::Waiting(_) | StepError::Unhealthy(_)) => pauses.look_again(missing).await?,
+                unseen @ StepError::Unseen(_) => pauses.try_again(CONSISTENCY, unseen).await?,
                 // The step is tried anew as a whole, and finds changed what it has changed.
                 StepError::Aws(error) if error.is_passing() => pauses.look_again(error.into()).await?,
                 StepError::Aws(error) => {
@@ -351,7 +355,7 @@ impl Run<'_> {
     async fn look_for_active(&self) -> Result<Output, StepError> {
         let found = self.aws().load_balancer(&LoadBalancerKey::Arn(self.id()?.to_owned())).await?;
         let Some(info) = found else {
-            return Err(StepError::Waiting("AWS does not show the load balancer yet".to_owned()));
+            return Err(StepError::Unseen("AWS does not show the load balancer".to_owned()));
         };
         match info.state {
             LoadBalancerState::Active | LoadBalancerState::ActiveImpaired => {

@@ -111,7 +111,7 @@ impl Run<'_> {
     pub(super) async fn told_tags(&self, arns: &BTreeSet<String>) -> Result<BTreeMap<String, Tags>, StepError> {
         let tags = self.aws().tags(arns).await?;
         match arns.iter().find(|arn| !tags.contains_key(*arn)) {
-            Some(arn) => Err(StepError::Waiting(format!("AWS does not tell the tags of {arn} yet"))),
+            Some(arn) => Err(StepError::Unseen(format!("AWS does not tell the tags of {arn}"))),
             None => Ok(tags),
         }
     }
