@@ -16,8 +16,9 @@ use super::Result;
 const LULL: Duration = Duration::from_millis(10);
 /// How long it does so in all at most.
 const GATHERING: Duration = Duration::from_millis(50);
-/// For how long after an answer to several others count as about to ask: core turns to them as soon as those are read.
-const SUCCESSION: Duration = Duration::from_millis(100);
+/// For how long after an answer to several others count as about to ask: core turns to them as soon as those are read,
+/// which may take another round of calls.
+const SUCCESSION: Duration = Duration::from_millis(300);
 
 /// One kind of read. Who asks while nobody else does waits for nobody: a batch gathers only when several ask at once,
 /// while another of its kind is under way, or soon after one that was for several.
