@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use super::core::Core;
 use super::{
-    STACK, built, change, changes_of_service, changes_of_settings, changing_calls, configuration, crowded, difference,
-    full, http, https, hurry, inhabited, outage, picture, settle, unknowns,
+    STACK, brought, built, change, changes_of_service, changes_of_settings, changing_calls, configuration, crowded,
+    difference, full, http, https, hurry, inhabited, outage, picture, settle, unknowns,
 };
 use crate::alb::Alb;
 use crate::aws::fake::{Call, FakeAws, Fault, Rule, Verdict, cert_arn};
@@ -456,8 +456,7 @@ async fn what_aws_does_not_know_yet_is_tried_again() {
 async fn a_load_balancer_whose_tags_aws_does_not_tell_yet_is_no_strangers() {
     let mut core = Core::new(inhabited().await);
     core.aws.state().consistency = Duration::from_secs(20);
-    let own_groups = json!({"security_group_ids": ["sg-hosts"], "client_cidr_blocks": null});
-    let config = configuration(&change(http(), &own_groups));
+    let config = configuration(&brought());
     core.apply(Some(&config)).await.succeeded();
     assert_eq!(core.changes(&config).await, Vec::<String>::new());
 }

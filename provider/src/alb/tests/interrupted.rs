@@ -9,9 +9,10 @@ use super::changes::furnish_another_vpc;
 use super::core::Core;
 use super::endings::call_of_create;
 use super::{
-    STACK, built, change, configuration, difference, full, http, inhabited, let_in, picture, recorded, refused, settle,
-    two,
+    STACK, brought, built, change, configuration, difference, full, http, inhabited, let_in, picture, recorded,
+    refused, settle, two,
 };
+use crate::aws::Aws;
 use crate::aws::fake::{Call, FakeAws, Fault};
 use crate::settings::Preflight;
 
@@ -117,8 +118,7 @@ async fn what_cannot_change_in_a_killed_creates_load_balancer_is_not_passed_over
 /// While the load balancer is away, target groups must tell themselves that they are no finished stack's.
 #[tokio::test(start_paused = true)]
 async fn a_create_that_dies_while_it_clears_away_what_a_killed_one_left_is_finished_by_the_next() {
-    let brought = change(http(), &json!({"security_group_ids": ["sg-hosts"], "client_cidr_blocks": null}));
-    for first in [http(), brought] {
+    for first in [http(), brought()] {
         let internal = change(first.clone(), &json!({"scheme": "internal"}));
         let wanted = picture(&built(&internal).await);
         let left = inhabited().await;
@@ -131,6 +131,27 @@ async fn a_create_that_dies_while_it_clears_away_what_a_killed_one_left_is_finis
             core.apply(Some(&configuration(&internal))).await.succeeded();
             settle().await;
             assert_eq!(difference(&wanted, &picture(&core)), "", "killed at call {call}");
+        }
+    }
+}
+
+/// A security group of its own tells of the stack as well.
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_create_left_is_refused_only_when_nothing_that_tells_of_it_is_there_any_more() {
+    for (config, refuses) in [(http(), false), (brought(), true)] {
+        let mut core = Core::new(inhabited().await);
+        killed(&core.aws, &config, call_of_create(&config, ":RegisterTargets").await).await;
+        let balancer = {
+            let state = core.aws.state();
+            state.load_balancers.values().find(|found| found.info.name == STACK).unwrap().info.arn.clone()
+        };
+        core.aws.delete_load_balancer(&balancer).await.unwrap();
+        settle().await;
+        let applied = core.apply(Some(&configuration(&config))).await;
+        if refuses {
+            assert!(refused(&applied, "no load balancer any more"), "{:?}", applied.errors());
+        } else {
+            applied.succeeded();
         }
     }
 }

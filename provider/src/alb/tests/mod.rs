@@ -69,6 +69,11 @@ fn full() -> Json {
     )
 }
 
+/// A small configuration behind a security group that the user brings along.
+fn brought() -> Json {
+    change(http(), &json!({"security_group_ids": ["sg-hosts"], "client_cidr_blocks": null}))
+}
+
 /// A small configuration with rules in a security group of somebody else's.
 fn let_in(group: &str) -> Json {
     change(http(), &json!({"instance_security_group_id": group}))

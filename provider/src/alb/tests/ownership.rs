@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep};
 
 use super::core::Core;
 use super::{
-    STACK, built, change, changing_calls, configuration, full, http, inhabited, let_in, picture, refused, settle, two,
+    STACK, brought, built, change, changing_calls, configuration, full, http, inhabited, let_in, picture, refused,
+    settle, two,
 };
 use crate::aws::fake::{Rule, cert_arn};
 use crate::aws::{Aws, Direction, NewLoadBalancer, NewSecurityGroup, Peer, RuleSettings, Tags};
@@ -248,8 +249,7 @@ async fn a_process_whose_create_was_taken_over_stops_and_keeps_off() {
 #[tokio::test(start_paused = true)]
 async fn of_two_creates_at_once_one_succeeds_and_keeps_its_stack() {
     for (own_groups, checked) in [(false, false), (true, false), (false, true), (true, true)] {
-        let own = json!({"security_group_ids": ["sg-hosts"], "client_cidr_blocks": null});
-        let config = configuration(&if own_groups { change(http(), &own) } else { http() });
+        let config = configuration(&if own_groups { brought() } else { http() });
         let (mut one, mut other) = two(&inhabited().await, checked);
         let ends = tokio::join!(one.apply(Some(&config)), other.apply(Some(&config)));
         let (winner, loser) = match (ends.0.faults().is_empty(), ends.1.faults().is_empty()) {
@@ -270,8 +270,7 @@ async fn of_two_creates_at_once_one_succeeds_and_keeps_its_stack() {
 async fn a_create_does_not_wait_for_what_somebody_has_deleted_meanwhile() {
     let aws = inhabited().await;
     aws.state().provisioning = Duration::from_secs(60);
-    let brought = json!({"security_group_ids": ["sg-hosts"], "client_cidr_blocks": null});
-    let config = configuration(&change(change(http(), &brought), &json!({"wait_for_healthy": false})));
+    let config = configuration(&change(brought(), &json!({"wait_for_healthy": false})));
     let there: BTreeSet<String> = aws.state().listeners.keys().cloned().collect();
     let (mut core, start) = (Core::new(aws.clone()), Instant::now());
     let (applied, listener) = tokio::join!(core.apply(Some(&config)), async {
