@@ -15,6 +15,8 @@ pub(crate) struct Private {
     pub(crate) resource_id: String,
     /// The objects of the stack, by identifier, with their roles: for those that carry no tags yet.
     pub(crate) objects: BTreeMap<String, String>,
+    /// The listeners that are encrypted: AWS tells the certificates of each in a call of its own.
+    pub(crate) encrypted: BTreeSet<String>,
     /// The VPC, whose blocks the egress rules name.
     pub(crate) vpc_id: String,
     pub(crate) cidr_blocks: BTreeSet<String>,
@@ -91,6 +93,11 @@ impl Private {
             resource_id: resource_id.to_owned(),
             objects: objects
                 .map(|(id, existing)| (existing.id.clone(), ownership::role(id, &existing.node).to_owned()))
+                .collect(),
+            encrypted: observed
+                .listeners()
+                .filter(|(_, listener)| listener.protocol == "HTTPS")
+                .filter_map(|(id, _)| Some(observed.nodes.get(id)?.id.clone()))
                 .collect(),
             vpc_id: observed.vpc.id.clone(),
             cidr_blocks: observed.vpc.cidr_blocks.clone(),

@@ -8,7 +8,7 @@ mod sort;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 
 use super::cluster::{ClusterAnswers, ClusterNames};
 use super::ownership::{Claim, Owner, PROVISIONING, RESOURCE_ID};
@@ -62,6 +62,8 @@ pub(crate) struct Sought<'a> {
     pub(crate) load_balancer: LoadBalancerKey,
     /// The identifiers that the state names, with the roles of their objects.
     pub(crate) known: BTreeMap<String, &'static str>,
+    /// The listeners among them that were encrypted when they were last seen.
+    pub(crate) encrypted: BTreeSet<String>,
     /// The ports of the stack's listeners, with their roles: whatever stands there is the stack's, whoever made it.
     pub(crate) ports: BTreeMap<u16, &'static str>,
     /// Takes what serves on the load balancer for the stack's, tags or not: the first read after an import.
@@ -187,8 +189,7 @@ pub(crate) async fn foreign(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Vec<Fo
     Ok(sorter.found.observed.foreign)
 }
 
-/// Everything that is known, side by side; other stacks' calls can be shared. Only an encrypted listener has additional
-/// certificates to be asked for, so these follow the listeners.
+/// Everything that is known, side by side; other stacks' calls can be shared.
 async fn one_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsError> {
     let (listeners, groups) = (sought.known_of(":listener/"), sought.known_of(":targetgroup/"));
     let tagged = sought.known_of(":elasticloadbalancing:");
@@ -202,8 +203,10 @@ async fn one_round(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Answers, AwsErr
         }
     };
     let listeners = async {
-        let found = aws.listeners_by_arn(&listeners).await?;
-        let certificates = additional_certificates(aws, &found).await?;
+        let (found, told) =
+            tokio::join!(aws.listeners_by_arn(&listeners), probable_certificates(aws, &sought.encrypted));
+        let found = found?;
+        let certificates = additional_certificates(aws, &found, told).await?;
         Ok((found, certificates))
     };
     let (balancer, listeners, infos, (attributes, health), security_groups, records, vpc, tags, cluster) = tokio::try_join!(
@@ -328,14 +331,26 @@ async fn records(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Vec<Option<Record
     try_join_all(sought.records.iter().map(|record| aws.record(&record.zone_id, &record.name, record.kind))).await
 }
 
-/// The additional certificates of each encrypted listener.
+/// The additional certificates of listeners that were encrypted when they were last seen. A failure tells nothing: AWS may
+/// have none to tell of a listener that somebody has changed since. Whoever is encrypted still is asked for again.
+async fn probable_certificates(aws: &dyn Aws, arns: &BTreeSet<String>) -> BTreeMap<String, BTreeSet<String>> {
+    let told = arns.iter().map(async |arn| Some((arn.clone(), aws.additional_certificates(arn).await.ok()?)));
+    join_all(told).await.into_iter().flatten().collect()
+}
+
+/// The additional certificates of each encrypted listener, as told already or else by AWS.
 async fn additional_certificates(
     aws: &dyn Aws,
     listeners: &[ListenerInfo],
+    told: BTreeMap<String, BTreeSet<String>>,
 ) -> Result<BTreeMap<String, BTreeSet<String>>, AwsError> {
     let encrypted = listeners.iter().filter(|listener| listener.settings.protocol == "HTTPS");
     let certificates = encrypted.map(async |listener| {
-        Ok::<_, AwsError>((listener.arn.clone(), aws.additional_certificates(&listener.arn).await?))
+        let certificates = match told.get(&listener.arn) {
+            Some(certificates) => certificates.clone(),
+            None => aws.additional_certificates(&listener.arn).await?,
+        };
+        Ok::<_, AwsError>((listener.arn.clone(), certificates))
     });
     Ok(try_join_all(certificates).await?.into_iter().collect())
 }
@@ -361,7 +376,7 @@ async fn second_round(aws: &dyn Aws, sought: &Sought<'_>, answers: &mut Answers)
     let (tags, (attributes, health), certificates, rules, (unknown, adopted), (tagged_rules, ruled)) = tokio::try_join!(
         aws.tags(&tagged),
         of_groups(aws, &groups),
-        additional_certificates(aws, &answers.listeners),
+        additional_certificates(aws, &answers.listeners, BTreeMap::new()),
         try_join_all(with_rules.iter().map(|arn| aws.listener_rules(arn))),
         adopted_groups(aws, sought, answers),
         groups_with_rules(aws, sought, answers),

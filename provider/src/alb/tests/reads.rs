@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tfplugin::provider::{ReadRequest, Resource, Stop};
 use tfplugin::value::Value;
 
-use super::{built, http};
+use super::{built, configuration, full, http};
 use crate::alb::Alb;
-use crate::aws::fake::{ACCOUNT, FakeAws};
+use crate::aws::fake::{ACCOUNT, Call, FakeAws, Fault};
 use crate::settings::{Settings, Shared};
 
 #[tokio::test(start_paused = true)]
@@ -31,4 +31,39 @@ async fn a_stack_is_not_forgotten_because_another_account_does_not_have_it() {
         let answer = Alb::new(shared).read(request).await;
         assert_eq!((answer.state.is_some(), answer.diagnostics.has_errors()), (kept, kept), "{:?}", answer.diagnostics);
     }
+}
+
+const CERTIFICATES: &str = "elasticloadbalancing:DescribeListenerCertificates";
+
+#[tokio::test(start_paused = true)]
+async fn a_read_asks_for_everything_at_once() {
+    for (config, encrypted) in [(http(), 0), (full(), 2)] {
+        let mut core = built(&config).await;
+        let before = core.aws.calls().len();
+        assert_eq!(core.changes(&configuration(&config)).await, Vec::<String>::new());
+        let calls = core.aws.calls().split_off(before);
+        assert_eq!(calls.iter().filter(|call| call.operation == CERTIFICATES).count(), encrypted);
+        assert!(calls.iter().all(|call| call.at == calls[0].at), "{calls:?}");
+    }
+}
+
+/// Whether AWS tells the certificates of a listener in cleartext is nowhere written.
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_is_not_encrypted_any_more_is_read_even_if_aws_has_no_certificates_to_tell() {
+    let mut core = built(&full()).await;
+    let config = configuration(&full());
+    let before = core.aws.calls().len();
+    assert_eq!(core.changes(&config).await, Vec::<String>::new());
+    let plain = core.state().get("api").get("listener_arn").as_str().unwrap().to_owned();
+    let is_asked = |call: &Call| call.operation == CERTIFICATES && call.detail == plain;
+    let place = core.aws.calls()[before..].iter().position(is_asked).unwrap();
+    core.aws.state().listeners.get_mut(&plain).unwrap().settings.protocol = "HTTP".to_owned();
+
+    let before = core.aws.calls().len();
+    core.aws.fail_at(before + place, Fault::Error("OperationNotPermitted"));
+    let shown = core.changes(&config).await;
+    assert!(shown.iter().any(|change| change.starts_with("topology.listeners")), "{shown:?}");
+    assert!(!shown.iter().any(|change| change.contains("OperationNotPermitted")), "{shown:?}");
+    let asked = core.aws.calls()[before..].iter().filter(|call| is_asked(call)).count();
+    assert_eq!((asked, core.aws.calls()[before + place].detail.as_str()), (1, plain.as_str()));
 }
