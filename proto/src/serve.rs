@@ -157,7 +157,9 @@ fn print(text: &str) -> Result<(), Failure> {
 fn block_on(plugin: Plugin, serving: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     std::panic::set_hook(Box::new(report_panic));
     log::init(plugin.name);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
+    // One thread: the provider waits more than it works, and what it hands from thread to thread costs it more than a
+    // second processor saves.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
     let outcome = runtime.block_on(serving);
     // A name look-up that hangs must not hold up the end.
     runtime.shutdown_background();
