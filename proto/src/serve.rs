@@ -34,6 +34,8 @@ use crate::tls::{ServerTls, TlsError};
 
 /// How long calls in flight may go on when core is done with the process; it kills what is still there after 2 s.
 const LAST_CALLS: Duration = Duration::from_millis(1500);
+/// How often the process looks whether core is still there.
+const LOOK_FOR_CORE: Duration = Duration::from_millis(100);
 
 /// Who the plugin is.
 #[derive(Clone, Copy, Debug)]
@@ -176,7 +178,8 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
 /// Serves the core that has started this process.
 async fn serve_core(provider: Arc<dyn Provider>, environment: Environment) -> Result<(), Failure> {
     let shutdown = CancellationToken::new();
-    leave_signals_to_core(shutdown.clone()).map_err(Failure::Signals)?;
+    leave_signals_to_core().map_err(Failure::Signals)?;
+    end_with_core(shutdown.clone());
     let tls = environment.client_certificate.as_deref().map(ServerTls::for_client).transpose()?;
     let endpoint = Endpoint::open(&environment).map_err(Failure::Listen)?;
     print(&handshake::line(&endpoint.socket, tls.as_ref().map(|tls| tls.certificate.as_ref())))?;
@@ -280,20 +283,25 @@ impl GrpcBroker for CommonServices {
 }
 
 /// Makes the process deaf to signals that reach it along with Terraform, an interrupt from the terminal or the end of a
-/// job: Terraform is the one to wind up, and asks for a stop by RPC. When Terraform is gone, `SIGTERM` ends the process.
-/// tokio never puts the system's own handlers back.
-fn leave_signals_to_core(shutdown: CancellationToken) -> io::Result<()> {
+/// job: Terraform is the one to wind up, and asks for a stop by RPC. tokio never puts the system's own handlers back.
+fn leave_signals_to_core() -> io::Result<()> {
     drop(signal(SignalKind::interrupt())?);
-    let mut terminate = signal(SignalKind::terminate())?;
+    drop(signal(SignalKind::terminate())?);
+    Ok(())
+}
+
+/// Ends the process along with core, when core was killed and could not end it: nobody would keep what it does from then
+/// on, and the next apply finishes what it has begun.
+fn end_with_core(shutdown: CancellationToken) {
     let core = parent_id();
     tokio::spawn(async move {
-        while terminate.recv().await.is_some() {
-            if parent_id() != core {
-                shutdown.cancel();
-            }
+        // The system tells nobody that a parent has ended.
+        while parent_id() == core {
+            tokio::time::sleep(LOOK_FOR_CORE).await;
         }
+        tracing::warn!("ending, since core is gone");
+        shutdown.cancel();
     });
-    Ok(())
 }
 
 /// Ends when the user wants the process to; heard from the moment this returns.

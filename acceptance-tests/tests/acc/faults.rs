@@ -6,13 +6,14 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use acceptance_tests::plugin::signal;
 use acceptance_tests::{Account, Call, Cli, Fault, Rule, Seed, Workspace, with_each_cli};
 use serde_json::{Value, json};
 
+use crate::traffic::eventually;
 use crate::{cluster, stack};
 
 /// What is created and destroyed.
@@ -90,6 +91,13 @@ fn children(parent: u32) -> Vec<String> {
         .collect()
 }
 
+/// Starts a command in a group of its own, so that an interrupt reaches all of it and nothing else.
+fn start(workspace: &Workspace, command: &str) -> Child {
+    let mut command = workspace.command([command, "-no-color", "-auto-approve"]);
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("a CLI that was found can be started")
+}
+
 /// A kill before and after each of these calls. Before a call that only reads is where the call before it has ended.
 fn kills(calls: &[Call]) -> Vec<Hit> {
     let both = [Blow::KillBefore, Blow::KillAfter];
@@ -147,16 +155,7 @@ impl Trial<'_> {
         self.aws.proxy().clear_calls();
         let terraform = Arc::new(OnceLock::new());
         self.aws.proxy().inject(hit.rule(Arc::clone(&terraform)));
-        let child = self
-            .workspace
-            .command([command, "-no-color", "-auto-approve"])
-            // A group of its own, so that an interrupt reaches all of it and nothing else.
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a CLI that was found can be started");
+        let child = start(self.workspace, command);
         terraform.set(child.id()).expect("nobody else sets it");
         let output = child.wait_with_output().expect("its output");
         self.aws.proxy().clear_faults();
@@ -259,6 +258,38 @@ fn a_provider_may_be_killed_while_it_makes_or_ends_a_cluster_and_nothing_is_lost
 #[test]
 fn terraform_may_be_interrupted_while_it_makes_or_ends_a_cluster_and_nothing_is_lost() {
     hit_calls_of_a_cluster(some_interrupts);
+}
+
+/// Whether a process is still there. Of one that has ended and that nobody has asked for there is no program.
+fn runs(process: &str) -> bool {
+    fs::read_link(format!("/proc/{process}/exe")).is_ok()
+}
+
+#[test]
+fn a_provider_ends_with_a_terraform_that_is_killed_and_the_next_apply_finishes_its_create() {
+    with_each_cli(|aws, workspace| {
+        let before = stack::inventory(aws);
+        workspace.write("main.tf", &stack::http(aws.seed(), ""));
+        let (terraform, providers) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
+        aws.proxy().inject(Rule::on("CreateLoadBalancer", Fault::None).then({
+            let (terraform, providers) = (Arc::clone(&terraform), Arc::clone(&providers));
+            move |_| {
+                let terraform: u32 = *terraform.wait();
+                let _ = providers.set(children(terraform));
+                signal("KILL", &terraform.to_string());
+            }
+        }));
+        let child = start(workspace, "apply");
+        terraform.set(child.id()).expect("nobody else sets it");
+        assert_eq!(child.wait_with_output().expect("its output").status.code(), None, "killed");
+        let providers = providers.get().expect("a call was made");
+        assert!(!providers.is_empty());
+        eventually("no provider runs", async || !providers.iter().any(|provider| runs(provider)));
+        workspace.apply().expect_success();
+        workspace.plan().expect_no_changes();
+        workspace.destroy().expect_success();
+        assert_eq!(stack::inventory(aws), before);
+    });
 }
 
 /// AWS does what each kind of changing call asks for, and the answer to the first of them is lost.

@@ -87,8 +87,9 @@ pub(crate) fn tell(line: &str) {
     writeln!(io::stderr(), "{line}").expect("a standard error that can be written");
 }
 
+/// Waits until something holds that takes its time.
 #[track_caller]
-fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     let held = runtime().block_on(async {
         while !holds().await {
