@@ -260,7 +260,7 @@ fn terraform_may_be_interrupted_while_it_makes_or_ends_a_cluster_and_nothing_is_
     hit_calls_of_a_cluster(some_interrupts);
 }
 
-/// Whether a process is still there. Of one that has ended and that nobody has asked for there is no program.
+/// Whether a process runs. One that has ended stays in `/proc` until it is waited for, but without a program.
 fn runs(process: &str) -> bool {
     fs::read_link(format!("/proc/{process}/exe")).is_ok()
 }

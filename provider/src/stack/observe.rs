@@ -332,7 +332,7 @@ async fn records(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Vec<Option<Record
 }
 
 /// The additional certificates of listeners that were encrypted when they were last seen. A failure tells nothing: AWS may
-/// have none to tell of a listener that somebody has changed since. Whoever is encrypted still is asked for again.
+/// have none to tell of a listener that somebody has changed since. One that is still encrypted is asked for again.
 async fn probable_certificates(aws: &dyn Aws, arns: &BTreeSet<String>) -> BTreeMap<String, BTreeSet<String>> {
     let told = arns.iter().map(async |arn| Some((arn.clone(), aws.additional_certificates(arn).await.ok()?)));
     join_all(told).await.into_iter().flatten().collect()
