@@ -1,5 +1,5 @@
 //! The life of the process: what its arguments ask for, the handshake with core, and the services until core says that
-//! it is done.
+//! it is done, or is gone.
 
 use std::io::{self, Write};
 use std::os::unix::process::parent_id;
@@ -85,7 +85,7 @@ pub fn run(plugin: Plugin, provider: Arc<dyn Provider>, arguments: impl IntoIter
 enum Failure {
     #[error("cannot write to standard output")]
     Stdout(#[source] io::Error),
-    #[error("cannot start threads")]
+    #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
     #[error("cannot take over signals")]
     Signals(#[source] io::Error),
@@ -202,7 +202,7 @@ async fn serve_attached(plugin: Plugin, provider: Arc<dyn Provider>, environment
     serve(endpoint, None, provider, shutdown).await
 }
 
-/// Serves until `shutdown` is cancelled, and a little longer for calls in flight.
+/// Serves until `shutdown` is cancelled, and a little longer for calls in flight that somebody still waits for.
 async fn serve(
     endpoint: Endpoint,
     tls: Option<ServerTls>,
@@ -295,7 +295,8 @@ fn leave_signals_to_core() -> io::Result<()> {
 fn end_with_core(shutdown: CancellationToken) {
     let core = parent_id();
     tokio::spawn(async move {
-        // The system tells nobody that a parent has ended.
+        // What systems have to tell that a parent has ended needs `unsafe`, and on Linux goes by the thread that has
+        // started the process, not by the process that it is of.
         while parent_id() == core {
             tokio::time::sleep(LOOK_FOR_CORE).await;
         }

@@ -48,8 +48,8 @@ impl ProviderServer {
         self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Runs a call to its end, on a task of its own: when core hangs up, the call goes on, so that what it made
-    /// is not half made; and when it panics, only this call fails.
+    /// Runs a call to its end, on a task of its own: when core hangs up, the call goes on as long as the
+    /// process does, so that what it made is not half made; and when it panics, only this call fails.
     async fn run<R: Send + 'static>(
         &self,
         rpc: &'static str,

@@ -22,7 +22,7 @@ const NAME: &str = "codestream-alb";
 const SECOND: Duration = Duration::from_millis(50);
 /// The Broadcaster's deregistration delay, by default 60 seconds.
 const DELAY: Duration = SECOND.saturating_mul(60);
-/// How long the data plane may take to follow.
+/// How long the data plane may take to follow, and a process to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
 /// Lets in every client on this machine.

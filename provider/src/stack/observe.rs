@@ -331,26 +331,32 @@ async fn records(aws: &dyn Aws, sought: &Sought<'_>) -> Result<Vec<Option<Record
     try_join_all(sought.records.iter().map(|record| aws.record(&record.zone_id, &record.name, record.kind))).await
 }
 
-/// The additional certificates of listeners that were encrypted when they were last seen. A failure tells nothing: AWS may
-/// have none to tell of a listener that somebody has changed since. One that is still encrypted is asked for again.
-async fn probable_certificates(aws: &dyn Aws, arns: &BTreeSet<String>) -> BTreeMap<String, BTreeSet<String>> {
-    let told = arns.iter().map(async |arn| Some((arn.clone(), aws.additional_certificates(arn).await.ok()?)));
-    join_all(told).await.into_iter().flatten().collect()
+/// What AWS tells of the additional certificates of each listener.
+type Certificates = BTreeMap<String, Result<BTreeSet<String>, AwsError>>;
+
+/// The additional certificates of listeners that were encrypted when they were last seen. A failure counts only for one
+/// that still is: AWS may have none to tell of another.
+async fn probable_certificates(aws: &dyn Aws, arns: &BTreeSet<String>) -> Certificates {
+    let told = arns.iter().map(async |arn| (arn.clone(), aws.additional_certificates(arn).await));
+    join_all(told).await.into_iter().collect()
 }
 
 /// The additional certificates of each encrypted listener, as told already or else by AWS.
 async fn additional_certificates(
     aws: &dyn Aws,
     listeners: &[ListenerInfo],
-    told: BTreeMap<String, BTreeSet<String>>,
+    mut told: Certificates,
 ) -> Result<BTreeMap<String, BTreeSet<String>>, AwsError> {
     let encrypted = listeners.iter().filter(|listener| listener.settings.protocol == "HTTPS");
-    let certificates = encrypted.map(async |listener| {
-        let certificates = match told.get(&listener.arn) {
-            Some(certificates) => certificates.clone(),
-            None => aws.additional_certificates(&listener.arn).await?,
-        };
-        Ok::<_, AwsError>((listener.arn.clone(), certificates))
+    let certificates = encrypted.map(|listener| {
+        let told = told.remove(&listener.arn);
+        async move {
+            let certificates = match told {
+                Some(told) => told?,
+                None => aws.additional_certificates(&listener.arn).await?,
+            };
+            Ok::<_, AwsError>((listener.arn.clone(), certificates))
+        }
     });
     Ok(try_join_all(certificates).await?.into_iter().collect())
 }
