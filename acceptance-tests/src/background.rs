@@ -5,7 +5,7 @@ use std::process::ChildStdout;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -13,6 +13,9 @@ use tokio::task::JoinHandle;
 
 /// How long to wait after a connection could not be accepted: the usual reason, too many open files, takes time.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait for what takes its time, and how long until the next look.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// One runtime for everything of this process that serves or connects.
 ///
@@ -22,6 +25,26 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("two threads"))
+}
+
+/// Waits until something holds that takes its time.
+///
+/// # Panics
+///
+/// When it does not come to hold.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    let held = runtime().block_on(async {
+        while !holds().await {
+            if begun.elapsed() > PATIENCE {
+                return false;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        true
+    });
+    assert!(held, "within {PATIENCE:?}: {what}");
 }
 
 /// A task that ends when this is dropped.

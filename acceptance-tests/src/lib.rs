@@ -26,7 +26,7 @@ mod terraform;
 mod tls;
 mod tools;
 
-pub use background::runtime;
+pub use background::{eventually, runtime};
 pub use calls::Call;
 pub use client::{Answer, Client, Site, Socket};
 pub use data_plane::DataPlane;

@@ -295,8 +295,8 @@ fn leave_signals_to_core() -> io::Result<()> {
 fn end_with_core(shutdown: CancellationToken) {
     let core = parent_id();
     tokio::spawn(async move {
-        // What systems have to tell that a parent has ended needs `unsafe`, and on Linux goes by the thread that has
-        // started the process, not by the process that it is of.
+        // What Linux has to tell that a parent has ended goes by the thread that has started the process, and threads of
+        // core come and go.
         while parent_id() == core {
             tokio::time::sleep(LOOK_FOR_CORE).await;
         }

@@ -10,10 +10,9 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use acceptance_tests::plugin::signal;
-use acceptance_tests::{Account, Call, Cli, Fault, Rule, Seed, Workspace, with_each_cli};
+use acceptance_tests::{Account, Call, Cli, Fault, Rule, Seed, Workspace, eventually, with_each_cli};
 use serde_json::{Value, json};
 
-use crate::traffic::eventually;
 use crate::{cluster, stack};
 
 /// What is created and destroyed.

@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use acceptance_tests::{Account, Cli, Client, DataPlane, Host, Seed, Site, Socket, Workspace, haproxy, runtime};
+use acceptance_tests::{
+    Account, Cli, Client, DataPlane, Host, Seed, Site, Socket, Workspace, eventually, haproxy, runtime,
+};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -22,8 +24,6 @@ const NAME: &str = "codestream-alb";
 const SECOND: Duration = Duration::from_millis(50);
 /// The Broadcaster's deregistration delay, by default 60 seconds.
 const DELAY: Duration = SECOND.saturating_mul(60);
-/// How long the data plane may take to follow, and a process to end.
-const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
 /// Lets in every client on this machine.
 const EVERYBODY: &str = "client_cidr_blocks = [\"127.0.0.0/8\"]\n";
@@ -85,22 +85,6 @@ impl Stage {
 /// Writes to the terminal, also when the test passes.
 pub(crate) fn tell(line: &str) {
     writeln!(io::stderr(), "{line}").expect("a standard error that can be written");
-}
-
-/// Waits until something holds that takes its time.
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let begun = Instant::now();
-    let held = runtime().block_on(async {
-        while !holds().await {
-            if begun.elapsed() > PATIENCE {
-                return false;
-            }
-            sleep(PAUSE).await;
-        }
-        true
-    });
-    assert!(held, "within {PATIENCE:?}: {what}");
 }
 
 /// What became of a client's requests.
