@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+
 use crate::calls::Call;
 
 /// What happens to a call.
@@ -62,6 +64,8 @@ pub struct Rule {
     rate: Option<Rate>,
     pub(crate) fault: Fault,
     pub(crate) act: Option<Act>,
+    /// Held by the call that is under way, when only one may be.
+    pub(crate) turn: Option<Arc<Mutex<()>>>,
 }
 
 impl Rule {
@@ -74,7 +78,7 @@ impl Rule {
     /// The fault happens to the first call, whatever it is.
     #[must_use]
     pub fn on_any(fault: Fault) -> Self {
-        Self { action: None, skip: 0, times: 1, seen: 0, rate: None, fault, act: None }
+        Self { action: None, skip: 0, times: 1, seen: 0, rate: None, fault, act: None, turn: None }
     }
 
     /// Throttles the calls that describe, as AWS does, each service by itself: lets so many pass at once, and so many a
@@ -104,6 +108,14 @@ impl Rule {
     #[must_use]
     pub fn then(mut self, act: impl Fn(&Call) + Send + Sync + 'static) -> Self {
         self.act = Some(Arc::new(act));
+        self
+    }
+
+    /// Of the calls that the fault happens to, one goes to AWS at a time: the next when what [`Self::then`] does is
+    /// over. So a test that looks at AWS sees it as the call left it.
+    #[must_use]
+    pub fn one_at_a_time(mut self) -> Self {
+        self.turn = Some(Arc::default());
         self
     }
 

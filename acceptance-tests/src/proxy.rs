@@ -156,6 +156,11 @@ impl State {
         let rule = self.rule_for(&call);
         let latency = *locked(&self.latency);
         tokio::time::sleep(latency).await;
+        let turn = rule.as_ref().and_then(|rule| rule.turn.as_deref());
+        let _turn = match turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
         let answer = match rule.as_ref().map(|rule| &rule.fault) {
             None | Some(Fault::None) => self.forward(parts, body, &mut call).await,
             Some(Fault::Fail(status, code)) => Ok(failure(&parts, *status, code)),
@@ -167,7 +172,7 @@ impl State {
             }
         };
         self.finish(&mut call, &answer);
-        if let Some(act) = rule.and_then(|rule| rule.act) {
+        if let Some(act) = rule.as_ref().and_then(|rule| rule.act.clone()) {
             // What a test does may block: it sends signals and waits for processes.
             let _ = tokio::task::spawn_blocking(move || act(&call)).await;
         }
@@ -247,6 +252,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::background::eventually;
 
     /// A server that answers every call with an empty success, and counts them.
     fn upstream() -> (SocketAddr, Arc<AtomicUsize>) {
@@ -318,5 +324,25 @@ mod tests {
         }));
         describe(&proxy);
         assert_eq!(acted.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn calls_that_go_one_at_a_time_wait_until_the_test_has_acted() {
+        let (aws, arrived) = upstream();
+        let proxy = Proxy::start(aws, "123456789012").unwrap();
+        let (state, before_the_act) = (Arc::downgrade(&proxy.state), Arc::new(Mutex::new(Vec::new())));
+        let seen = Arc::clone(&before_the_act);
+        let act = move |_: &Call| {
+            let state = state.upgrade().unwrap();
+            eventually("all calls are made", async || locked(&state.log).calls.len() == 4);
+            locked(&seen).push(arrived.load(Ordering::SeqCst));
+        };
+        proxy.inject(Rule::on_any(Fault::None).times(4).one_at_a_time().then(act));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| describe(&proxy));
+            }
+        });
+        assert_eq!(*locked(&before_the_act), [1, 2, 3, 4]);
     }
 }

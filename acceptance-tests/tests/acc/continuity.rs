@@ -1,8 +1,8 @@
 //! No update stops the service: after every single call of it, each listener lets clients in and leads to somebody
 //! healthy.
 //!
-//! The provider's calls are watched at the proxy. While one that has changed something waits for its answer, AWS is
-//! asked what a client would find.
+//! The provider's calls are watched at the proxy, which passes them on one at a time. While one that has changed
+//! something waits for its answer, AWS is asked what a client would find.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,11 +53,10 @@ impl Watched {
         let (account, watching) = (Arc::downgrade(&aws), Arc::clone(&seen));
         let watch = move |call: &Call| {
             let Some(aws) = account.upgrade() else { return };
-            // One look at a time: until it is over, no call that comes after the watched one is made.
             let mut seen = watching.lock().unwrap_or_else(PoisonError::into_inner);
             seen.take(&aws, call);
         };
-        aws.proxy().inject(Rule::on_any(Fault::None).times(usize::MAX).then(watch));
+        aws.proxy().inject(Rule::on_any(Fault::None).times(usize::MAX).one_at_a_time().then(watch));
         Self { aws, workspace, seen }
     }
 
