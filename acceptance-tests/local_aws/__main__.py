@@ -26,7 +26,7 @@ from botocore.exceptions import ClientError
 from moto import backends
 from moto.core import responses
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.serving import make_server
+from werkzeug.serving import BaseWSGIServer, make_server
 
 from . import (  # noqa: F401  (some of them change moto)
     caching,
@@ -110,6 +110,8 @@ def main() -> None:
     # One thread for all requests: with more of them they only wait for one another, which takes longer.
     server = make_server("127.0.0.1", 0, application, request_handler=Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    # How many connections may wait: more than all tests make at once. Each one too many is made again a second later.
+    BaseWSGIServer.request_queue_size = 1024
     caller = Caller(f"http://127.0.0.1:{server.server_port}", application.lock)
     # Whatever a library prints must not end up among the answers.
     answers, sys.stdout = sys.stdout, sys.stderr

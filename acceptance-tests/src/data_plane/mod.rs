@@ -23,7 +23,7 @@
 //! - An instance is wherever [`DataPlane::serve`] says. Subnets and the instances' security groups do not matter; the
 //!   sources of the load balancers' rules do, rules that name groups or prefix lists let nobody in, and clients
 //!   that are not let in are refused at once, where AWS lets them wait.
-//! - Intervals, timeouts and delays of targets pass faster, as the test says. The idle timeout does not.
+//! - Intervals and delays of targets pass faster, as the test says. Timeouts do not.
 //! - One HAProxy is the load balancer in all its zones.
 //! - A certificate is not the one in ACM, whose key nobody gets, but a self-signed one for the same names. TLS policies
 //!   all mean TLS 1.2 or newer, and there is no HTTP/2.

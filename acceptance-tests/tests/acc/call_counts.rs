@@ -1,11 +1,15 @@
 //! How many calls to AWS it takes: alone, and shared by many; and what comes of more than AWS lets pass.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use acceptance_tests::{Account, Cli, Rule, Workspace, with_each_cli};
 use serde_json::json;
 
 use crate::stack;
+
+/// Held by each test: the calls of one must not wait for those of another, which brings apart what belongs together.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// The calls since the last look, printed by action.
 #[allow(clippy::print_stderr, reason = "the number of calls is a result of the test")]
@@ -24,6 +28,7 @@ fn hurry(aws: &Account) {
 
 #[test]
 fn a_stack_alone_takes_few_calls() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     with_each_cli(|aws, workspace| {
         hurry(aws);
         workspace.write("main.tf", &stack::http(aws.seed(), ""));
@@ -47,7 +52,8 @@ fn a_stack_alone_takes_few_calls() {
 #[test]
 fn many_stacks_share_their_calls() {
     const STACKS: usize = 10;
-    const REFRESHES: usize = 5;
+    const REFRESHES: usize = 20;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     with_each_cli(|aws, workspace| {
         hurry(aws);
         let names: Vec<String> = (0..STACKS).map(|number| format!("team-{number}")).collect();
@@ -73,6 +79,7 @@ fn many_stacks_share_their_calls() {
 #[allow(clippy::print_stderr, reason = "the figures are a result of the test")]
 fn a_hundred_stacks_are_refreshed_against_a_throttled_api() {
     const STACKS: usize = 100;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // What is measured is the provider: one CLI will do.
     let cli = Cli::all().expect("a CLI to test with").swap_remove(0);
     let aws = Account::new().expect("an AWS account");

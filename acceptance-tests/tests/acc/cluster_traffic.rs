@@ -72,7 +72,7 @@ impl Stage<'_> {
         let seed = self.aws.seed();
         let arguments = format!(
             "client_cidr_blocks = [\"127.0.0.0/8\"]\ncertificate_arn = {}\nhostname = {}\n\
-             cache = {{ transit_encryption = false }}\ntimeouts = {{ create = \"3m\", update = \"3m\" }}\n{more}",
+             cache = {{ transit_encryption = false }}\ntimeouts = {{ create = \"20m\", update = \"20m\" }}\n{more}",
             json!(seed.certificate_arn),
             json!(seed.hostname),
         );

@@ -19,12 +19,12 @@ use acceptance_tests::plugin::wire::{
 use acceptance_tests::plugin::{Connection, Identity, Outcome, Plugin, Process, signal};
 use acceptance_tests::{Account, with_each_cli};
 use prost::Message;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::stack;
 
-/// How long core waits for the process to end before it kills it.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait for a process that is to end.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const TYPE_NAME: &str = "codestream_alb";
 
@@ -47,7 +47,12 @@ async fn schema(connection: &Connection) -> get_provider_schema::Response {
 /// Ends the provider as core does.
 async fn shut_down(connection: &Connection, plugin: &mut Plugin) {
     connection.controller().shutdown(Empty {}).await.expect("an answer");
-    let status = plugin.process.end_within(PATIENCE);
+    ends(&mut plugin.process);
+}
+
+#[track_caller]
+fn ends(process: &mut Process) {
+    let status = process.end_within(PATIENCE);
     assert!(status.success(), "{status}");
 }
 
@@ -139,6 +144,8 @@ async fn the_process_ends_when_asked_to_though_a_stream_is_open() {
     let core = plugin.connect().await;
     let mut output = core.stdio().stream_stdio(Empty {}).await.expect("a stream").into_inner();
     shut_down(&core, &mut plugin).await;
+    // Core kills the process after two seconds: a stream must not be waited for, and only cut off by then.
+    assert_eq!(plugin.process.logged("ending with calls in flight"), Vec::<Value>::new());
     let said = output.message().await;
     assert!(!matches!(said, Ok(Some(_))), "core would show this as unexpected: {said:?}");
 }
@@ -327,8 +334,7 @@ fn terraform_attaches_to_a_provider_that_is_being_debugged_as_often_as_it_likes(
         }
     });
     assert!(signal("INT", &process.id()));
-    let status = process.end_within(PATIENCE);
-    assert!(status.success(), "{status}");
+    ends(&mut process);
 }
 
 /// The HTTP stack with these arguments in the provider block.

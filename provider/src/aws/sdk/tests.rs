@@ -5,7 +5,7 @@ use super::*;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
 const GONE: &str =
@@ -273,9 +273,10 @@ async fn an_answer_that_is_not_of_aws_is_no_answer() {
 
 #[tokio::test]
 async fn nobody_there_is_no_answer() {
-    let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = free.local_addr().expect("an address");
-    drop(free);
+    // The port is taken, so that no other test gets it, but nobody listens on it.
+    let held = TcpSocket::new_v4().expect("a socket");
+    held.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+    let address = held.local_addr().expect("an address");
     let error = aws_at(address).account_id().await.expect_err("nobody listens");
     assert_eq!((error.class(), error.operation), (ErrorClass::NoAnswer, "sts:GetCallerIdentity"));
 }
