@@ -1,8 +1,8 @@
 """Starts the server and then answers its parent, line by line, until standard input ends.
 
 The first line written is `{"port": n}`. After that every line read is a JSON object with an `account` and either
-`service`, `operation` and `params` (one AWS call, as boto3 spells it), or `configure` (see `settings.Settings`), or
-`data_plane` (see `data_plane.exchange`), or `seed`; every line written is `{"ok": answer}` or
+`service`, `operation` and `params` (one AWS call, as boto3 spells it), `configure` (see `settings.Settings`),
+`data_plane` (see `data_plane.exchange`), `seed` or `processor_seconds`; every line written is `{"ok": answer}` or
 `{"error": {"code", "message"}}`. An account is any twelve digits: over HTTP, the header `x-moto-account-id` chooses it.
 When the parent dies, standard input ends and so do we.
 """
@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from functools import cache
 from typing import Any, Callable
 
@@ -90,6 +91,8 @@ class Caller:
                 return data_plane.exchange(self.account, request["data_plane"])
         if "seed" in request:
             return seed.seed(self.client, self.account)
+        if "processor_seconds" in request:
+            return time.process_time()
         operation = getattr(self.client(request["service"]), request["operation"])
         result = operation(**request["params"])
         result.pop("ResponseMetadata", None)
@@ -107,11 +110,11 @@ def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     remember_what_stays()
     application = OneAtATime(DomainDispatcherApplication(create_backend_app))
+    # How many connections may wait: more than all tests make at once. Each one too many is made again a second later.
+    BaseWSGIServer.request_queue_size = 1024
     # One thread for all requests: with more of them they only wait for one another, which takes longer.
     server = make_server("127.0.0.1", 0, application, request_handler=Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    # How many connections may wait: more than all tests make at once. Each one too many is made again a second later.
-    BaseWSGIServer.request_queue_size = 1024
     caller = Caller(f"http://127.0.0.1:{server.server_port}", application.lock)
     # Whatever a library prints must not end up among the answers.
     answers, sys.stdout = sys.stdout, sys.stderr

@@ -137,6 +137,18 @@ impl Account {
         answer.expect("a setting that exists");
     }
 
+    /// The processor time that the server has used for all its accounts so far, in seconds.
+    ///
+    /// # Panics
+    ///
+    /// When the server has died.
+    #[must_use]
+    pub fn processor_seconds(&self) -> f64 {
+        let request = json!({ "account": self.seed.account, "processor_seconds": {} });
+        let answer = self.server.ask(&request).expect("the local AWS runs");
+        answer.expect("the server knows its time").as_f64().expect("a number")
+    }
+
     /// The account's end of `exchange` in `local_aws/data_plane.py`. It blocks.
     pub(crate) fn exchange(&self) -> Exchange {
         let (server, account) = (self.server, self.seed.account.clone());

@@ -18,6 +18,8 @@ pub(crate) struct Cost {
     pub(crate) provider_seconds: f64,
     /// Processor time of these and of Terraform.
     pub(crate) total_seconds: f64,
+    /// Processor time of the local AWS.
+    pub(crate) aws_seconds: f64,
     /// The most memory that one process of the provider had resident.
     pub(crate) memory_bytes: f64,
     /// How many API calls were made.
@@ -36,6 +38,7 @@ impl Cost {
             wall_seconds: of(|cost| cost.wall_seconds)?,
             provider_seconds: of(|cost| cost.provider_seconds)?,
             total_seconds: of(|cost| cost.total_seconds)?,
+            aws_seconds: of(|cost| cost.aws_seconds)?,
             memory_bytes: of(|cost| cost.memory_bytes)?,
             calls: of(|cost| cost.calls)?,
             looks: of(|cost| cost.looks)?,

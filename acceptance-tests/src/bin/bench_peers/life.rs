@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use acceptance_tests::{Account, Cli, Failure, Proxy, Result, Workspace};
+use acceptance_tests::{Account, Cli, Failure, Result, Workspace};
 use serde_json::json;
 
 use crate::dialect::{Dialect, Wanted};
@@ -65,7 +65,7 @@ impl<'a> Bench<'a> {
             }
             for _ in 0..operation.repeats() {
                 let case = Case { delay, stacks, operation };
-                self.record(&workspace, account.proxy(), case, dialect, results)?;
+                self.record(&workspace, &account, case, dialect, results)?;
             }
         }
         Ok(())
@@ -75,13 +75,13 @@ impl<'a> Bench<'a> {
     fn record(
         &self,
         workspace: &Workspace,
-        proxy: &Proxy,
+        account: &Account,
         case: Case,
         dialect: Dialect,
         results: &mut Results,
     ) -> Result<()> {
         let Case { delay, stacks, operation } = case;
-        let Some(cost) = self.measure(workspace, proxy, arguments(operation))? else {
+        let Some(cost) = self.measure(workspace, account, arguments(operation))? else {
             let failure = format!(
                 "{stacks} stacks, {} ms a call, {}, {}: the provider was killed before it had ended, so what it used is \
                  not known",
@@ -105,23 +105,24 @@ impl<'a> Bench<'a> {
     }
 
     /// Runs a command, and says what it cost; `None` when its provider was killed.
-    fn measure(&self, workspace: &Workspace, proxy: &Proxy, arguments: &[&str]) -> Result<Option<Cost>> {
+    fn measure(&self, workspace: &Workspace, account: &Account, arguments: &[&str]) -> Result<Option<Cost>> {
         // Commands that were not measured have left something, too.
         usage::take(&self.usage)?;
-        proxy.clear_calls();
-        let before = Usage::of_children()?;
+        account.proxy().clear_calls();
+        let (before, aws_before) = (Usage::of_children()?, account.processor_seconds());
         let start = Instant::now();
         run(workspace, arguments)?;
         let wall = start.elapsed();
         let total = Usage::of_children()?.processor.saturating_sub(before.processor);
         let Some(provider) = usage::take(&self.usage)? else { return Ok(None) };
-        let calls = proxy.calls();
+        let calls = account.proxy().calls();
         let others = calls.iter().filter(|call| !is_look(call, &calls, self.options.provisioning));
         let times: Vec<_> = others.map(|call| (call.started, end(call))).collect();
         Ok(Some(Cost {
             wall_seconds: wall.as_secs_f64(),
             provider_seconds: provider.processor.as_secs_f64(),
             total_seconds: total.as_secs_f64(),
+            aws_seconds: account.processor_seconds() - aws_before,
             memory_bytes: provider.memory as f64,
             calls: calls.len() as f64,
             looks: (calls.len() - times.len()) as f64,

@@ -36,10 +36,11 @@ struct Column {
 
 const MEGABYTE: f64 = 1e6;
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     Column { title: "wall s", figure: |cost| cost.wall_seconds, decimals: 2 },
     Column { title: "provider's processor s", figure: |cost| cost.provider_seconds, decimals: 3 },
     Column { title: "with Terraform's s", figure: |cost| cost.total_seconds, decimals: 2 },
+    Column { title: "the local AWS's s", figure: |cost| cost.aws_seconds, decimals: 2 },
     Column { title: "peak memory MB", figure: |cost| cost.memory_bytes / MEGABYTE, decimals: 1 },
     Column { title: "calls", figure: |cost| cost.calls, decimals: 0 },
     Column { title: "of these, looks", figure: |cost| cost.looks, decimals: 0 },
@@ -53,7 +54,8 @@ pub(crate) fn markdown(options: &Options, facts: &Facts, results: &Results) -> S
          {protocol} listeners, {provisioning} s of provisioning, {cli}, {peer}, {processors} processors that are \
          shared with Terraform, the proxy and the local AWS.\n\n\
          A cell is ours / theirs (ours divided by theirs), each the median of the runs that the third column counts. \
-         Processor time and memory are those of the provider's processes. Looks are descriptions of load balancers \
+         Processor time and memory are those of the provider's processes. The local AWS answers one call at a time: \
+         what calls that are made at once take it is waited for, which AWS itself would spare. Looks are descriptions of load balancers \
          while one was being provisioned. The longest chain is the most calls of which each began after the one \
          before had ended, looks aside. Only at one stack and with a delay are these the calls that needed one \
          another: with more stacks they are calls of any of them, and without a delay quick calls follow each other \
@@ -186,7 +188,7 @@ mod tests {
     fn a_row_has_the_limit_and_each_figure_of_both_with_their_ratio() {
         let text = markdown(&Options::default(), &facts(), &results());
         let row = "| 10 | no-op plan | 2 / 1 | 0.08 | 0.50 / 10.00 (0.050) | 0.020 / 2.000 (0.010) | 0.00 / 0.00 | \
-                   20.0 / 640.0 (0.031) | 60 / 190 (0.316) | 1 / 2 (0.500) | 4 / 40 (0.100) |";
+                   0.00 / 0.00 | 20.0 / 640.0 (0.031) | 60 / 190 (0.316) | 1 / 2 (0.500) | 4 / 40 (0.100) |";
         assert!(text.lines().any(|line| line == row), "{text}");
         assert!(
             text.contains("HTTP listeners, 20 s of provisioning, Terraform v1.2.3, terraform-provider-aws_v5.6.7_x5, ")
@@ -200,7 +202,7 @@ mod tests {
         let text = markdown(&Options::default(), &facts(), &results());
         let widths = |line: &&str| line.starts_with("| ") || line.starts_with("|-");
         let table: Vec<usize> = text.lines().filter(widths).map(|line| line.matches('|').count()).collect();
-        assert_eq!(table, [12, 12, 12, 3, 3, 3, 3]);
+        assert_eq!(table, [13, 13, 13, 3, 3, 3, 3]);
     }
 
     #[test]
