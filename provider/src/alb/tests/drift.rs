@@ -413,6 +413,33 @@ async fn an_unhealthy_replacement_behind_a_listener_that_keeps_its_clients_is_pu
 }
 
 #[tokio::test(start_paused = true)]
+#[tokio::test(start_paused = true)]
+async fn a_group_from_which_its_listener_was_pointed_away_stays_though_it_is_not_healthy() {
+    let away: [fn(&mut State) -> ActionInfo; 2] = [
+        |state| ActionInfo::Forward(vec![(arn_of(state, "broadcaster"), 1)]),
+        |state| ActionInfo::Forward(vec![(arn_of(state, "api"), 0)]),
+    ];
+    for away in away {
+        let mut core = built(&http()).await;
+        let arn = core.state().get("api").get("target_group_arn").clone();
+        {
+            let mut state = core.aws.state();
+            listener(&mut state, 80).settings.action = away(&mut state);
+        }
+        let before = service(&core);
+        core.aws.set_verdict("i-1", Some(80), Verdict::Unhealthy("Target.Timeout"));
+        settle().await;
+        let config = configuration(&change(http(), &json!({"idle_timeout": 90, "timeouts": {"update": "2m"}})));
+        let applied = core.apply(Some(&config)).await;
+        assert!(has(&applied.errors(), &["i-1", "Target.Timeout"]), "{:?}", applied.errors());
+        settle().await;
+        assert_eq!(service(&core), before);
+        core.aws.set_verdict("i-1", Some(80), Verdict::Healthy);
+        core.apply(Some(&config)).await.succeeded();
+        assert_eq!(*core.state().get("api").get("target_group_arn"), arn);
+    }
+}
+
 async fn what_others_delete_between_a_plan_and_its_apply_is_made_again_and_named() {
     let mut core = built(&full()).await;
     let config = configuration(&change(full(), &json!({"idle_timeout": 90})));

@@ -368,6 +368,20 @@ fn of_the_load_balancer() -> Vec<Mutation> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_listener_that_leads_nowhere_is_repaired_while_nodes_are_replaced() {
+    let mut core = built(&small()).await;
+    {
+        let mut state = core.aws.state();
+        let arn = group(&mut state).info.arn.clone();
+        listener(&mut state, 80).settings.action = ActionInfo::Forward(vec![(arn, 0)]);
+    }
+    let other = change(small(), &json!({"deepstream_version": "7.0.1"}));
+    core.apply(Some(&configuration(&other))).await.succeeded();
+    settle().await;
+    assert_eq!(picture(&core), picture(&built(&other).await));
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_change_behind_the_providers_back_shows_and_is_repaired() {
     let base = built(&full()).await;
     let kinds = [

@@ -86,7 +86,9 @@ impl<'a> Planner<'a> {
             let Some(wanted) = self.desired.target_group(group) else { continue };
             let mut before = self.probed(group);
             before.extend(attached.get(group));
-            let change = Change::WaitHealthy(wanted.targets.clone());
+            let mut targets = wanted.targets.clone();
+            targets.retain(|target| self.is_present(target));
+            let change = Change::WaitHealthy(targets);
             let step = self.push(group, change, before, "the old service goes on until it serves");
             self.warm_up.waits.insert(step);
             self.warm_up.groups.insert((*group).clone());
@@ -146,33 +148,44 @@ impl<'a> Planner<'a> {
         self.observed.target_groups().filter(move |(id, _)| !desired.nodes.contains_key(id))
     }
 
-    /// What happens when a new group does not become healthy.
+    /// What happens when a group does not become healthy before it serves: the listeners go back to what they did, and
+    /// a group that is new goes.
     fn put_back(&mut self, attached: &Carriers<'a>, carriers: &Carriers<'a>) {
         let failed = self.warm_up.waits.clone();
         let mut restored = BTreeSet::new();
         if failed.is_empty() {
             return;
         }
+        let doomed: BTreeSet<&NodeId> =
+            carriers.values().flatten().copied().filter(|group| !self.lost_its_listener(group)).collect();
         for carrier in attached.keys() {
             let Some(listener) = self.observed.listener(carrier) else { continue };
             let Action::Forward(weights) = &listener.action else { continue };
             let mut old = weights.clone();
-            old.retain(|group, weight| {
-                *weight > 0 || !matches!(group, Ref::Of(id) if self.warm_up.groups.contains(id))
-            });
-            let change = Change::ModifyListener(Listener { action: Action::Forward(old), ..listener.clone() });
+            old.retain(|group, weight| *weight > 0 || !matches!(group, Ref::Of(id) if doomed.contains(id)));
             let attaching = self.steps_of(|step| step.node == **carrier);
+            if attaching.is_empty() && old == *weights {
+                continue;
+            }
+            let change = Change::ModifyListener(Listener { action: Action::Forward(old), ..listener.clone() });
             let when = When::Failed(failed.clone(), attaching);
             restored.insert(self.steps.len());
             self.steps.push(Step { node: (*carrier).clone(), change, when, why: "back to the old service" });
         }
-        for group in carriers.values().flatten() {
+        for group in doomed {
             // Nothing may be under way on the group that is to go.
-            let settled = self.steps_of(|step| step.node == **group);
+            let settled = self.steps_of(|step| step.node == *group);
             let when = When::Failed(failed.clone(), restored.union(&settled).copied().collect());
             let why = "it never served";
-            self.steps.push(Step { node: (*group).clone(), change: Change::DeleteTargetGroup, when, why });
+            self.steps.push(Step { node: group.clone(), change: Change::DeleteTargetGroup, when, why });
         }
+    }
+
+    /// Whether a group replaces none that serves, but is there already and only has to be served again: somebody pointed
+    /// its listener elsewhere. Whatever comes of that, it stays.
+    fn lost_its_listener(&self, id: &NodeId) -> bool {
+        let group = self.observed.target_group(id);
+        group.is_some_and(|group| self.replaced().all(|(old, info)| info.role != group.role || !self.serves(old)))
     }
 
     /// Creates listeners, and changes what differs in those that are there.
