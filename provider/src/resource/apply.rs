@@ -195,8 +195,7 @@ impl Change {
         };
         ApplyResponse {
             state: Some(C::state(base, &outcome.observed, Some(&applied))),
-            private: Private { applied: Some(applied), ..Private::of(&self.owner.resource_id, &outcome.observed) }
-                .encode(),
+            private: Private::of(&self.owner.resource_id, &outcome.observed, Some(applied)).encode(),
             diagnostics,
         }
     }

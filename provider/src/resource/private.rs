@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::{Tags, VpcInfo};
-use crate::stack::{NodeId, Observed, Record, ownership};
+use crate::stack::{NodeId, Observed, Record, Ref, ownership};
 
 /// The private state of a stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,10 +85,18 @@ impl Private {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// What is to be kept of a graph.
-    pub(crate) fn of(resource_id: &str, observed: &Observed) -> Self {
+    /// What is to be kept of a graph, with what the last apply settled.
+    pub(crate) fn of(resource_id: &str, observed: &Observed, applied: Option<Applied>) -> Self {
         let is_kept = |id: &NodeId| !matches!(id, NodeId::Record(_) | NodeId::RulesIn(_)) && !id.is_copy();
         let objects = observed.nodes.iter().filter(|(id, _)| is_kept(id));
+        // A record that leads elsewhere and is not to be there any more is somebody else's.
+        let is_ours = |record: &Record| {
+            let place = (&record.zone_id, &record.name);
+            record.target == Ref::Of(NodeId::LoadBalancer)
+                || applied.as_ref().is_none_or(|applied| {
+                    applied.dns_record.as_ref().is_some_and(|(zone_id, name)| place == (zone_id, name))
+                })
+        };
         Self {
             resource_id: resource_id.to_owned(),
             objects: objects
@@ -103,9 +111,9 @@ impl Private {
             cidr_blocks: observed.vpc.cidr_blocks.clone(),
             ipv6_cidr_blocks: observed.vpc.ipv6_cidr_blocks.clone(),
             imported: false,
-            applied: None,
             records: observed
                 .records()
+                .filter(|(_, record)| is_ours(record))
                 .map(|(id, record)| KeptRecord::of(record, observed.routed.contains(id)))
                 .collect(),
             dns_name: observed.load_balancer.as_ref().map(|facts| facts.dns_name.clone()).unwrap_or_default(),
@@ -113,12 +121,13 @@ impl Private {
             released: observed.released.clone(),
             protected: observed.is_protected(),
             name_is_free: false,
+            applied,
         }
     }
 
     /// What is to be kept of a graph after a read.
     pub(crate) fn refreshed(&self, resource_id: &str, observed: &Observed) -> Self {
-        let mut kept = Self { applied: self.applied.clone(), ..Self::of(resource_id, observed) };
+        let mut kept = Self::of(resource_id, observed, self.applied.clone());
         // A read does not look for them.
         kept.released.extend(self.released.iter().cloned());
         if observed.load_balancer.is_none() {

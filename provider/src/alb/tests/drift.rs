@@ -11,6 +11,7 @@ use super::{STACK, built, change, changes_of_service, configuration, difference,
 use crate::aws::fake::{Listener, LoadBalancer, SecurityGroup, State, Target, TargetGroup, Verdict, cert_arn};
 use crate::aws::{ActionInfo, Aws, Direction, Peer, RecordInfo, RuleSettings, Tags};
 use crate::resource::testing::drift::{Mutation, each_shows_and_is_repaired, mutation};
+use crate::settings::Preflight;
 
 fn ours(tags: &Tags) -> bool {
     tags.get("codestream:stack").is_some_and(|stack| stack == STACK)
@@ -413,7 +414,6 @@ async fn an_unhealthy_replacement_behind_a_listener_that_keeps_its_clients_is_pu
 }
 
 #[tokio::test(start_paused = true)]
-#[tokio::test(start_paused = true)]
 async fn a_group_from_which_its_listener_was_pointed_away_stays_though_it_is_not_healthy() {
     let away: [fn(&mut State) -> ActionInfo; 2] = [
         |state| ActionInfo::Forward(vec![(arn_of(state, "broadcaster"), 1)]),
@@ -440,6 +440,7 @@ async fn a_group_from_which_its_listener_was_pointed_away_stays_though_it_is_not
     }
 }
 
+#[tokio::test(start_paused = true)]
 async fn what_others_delete_between_a_plan_and_its_apply_is_made_again_and_named() {
     let mut core = built(&full()).await;
     let config = configuration(&change(full(), &json!({"idle_timeout": 90})));
@@ -541,6 +542,25 @@ async fn a_stack_whose_last_record_leads_elsewhere_is_gone() {
     core.apply(None).await.succeeded();
     assert!(core.state().is_null());
     assert_eq!(core.aws.state().records.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_leads_elsewhere_and_is_not_configured_any_more_is_somebody_elses() {
+    let mut core = built(&full()).await;
+    for record in core.aws.state().records.values_mut() {
+        *record = RecordInfo::Plain;
+    }
+    let without = configuration(&change(full(), &json!({"dns_record": null, "idle_timeout": 90})));
+    core.apply(Some(&without)).await.succeeded();
+    let from = core.aws.calls().len();
+    assert_eq!(core.changes(&without).await, Vec::<String>::new());
+    let calls = core.aws.calls().split_off(from);
+    assert!(!calls.iter().any(|call| call.operation.starts_with("route53:")), "{calls:?}");
+
+    core.check_plans(Preflight::Error);
+    let applied = core.apply(Some(&configuration(&full()))).await;
+    assert!(has(&applied.errors(), &["The DNS record exists already"]), "{:?}", applied.errors());
+    assert!(core.aws.state().records.values().all(|record| *record == RecordInfo::Plain));
 }
 
 #[tokio::test(start_paused = true)]
