@@ -20,7 +20,8 @@ use super::run::{Context, Run, StepError};
 use super::step::{Plan, Step, StepId, When};
 use super::{NodeId, Observed, Rule};
 
-/// How many steps of one stack run at a time; more would meet AWS's limits for changes sooner than end sooner.
+/// How many steps of one stack run at a time; more would meet AWS's limits for changes sooner than end sooner. As many
+/// more may wait: what only waits keeps nothing else from being done.
 const CONCURRENCY: usize = 8;
 
 /// How an apply ended.
@@ -74,8 +75,8 @@ pub(crate) async fn apply(plan: &Plan, observed: Observed, context: &Arc<Context
     loop {
         let stopped = context.limits.stop.is_cancelled();
         for id in ready(plan, &mut status, stopped) {
-            if running.len() >= CONCURRENCY {
-                break;
+            if under_way(plan, &status, plan.steps[id].change.waits()) >= CONCURRENCY {
+                continue;
             }
             status[id] = Status::Running;
             outcome.put_back |= matches!(plan.steps[id].when, When::Failed(..));
@@ -122,6 +123,12 @@ async fn start(
     context: Arc<Context>,
 ) -> Result<Output, StepError> {
     Run { context: &context, step: &step, leaving: &leaving, observed: &observed, fresh: &fresh }.run().await
+}
+
+/// How many steps run: of those that wait, or of the others.
+fn under_way(plan: &Plan, status: &[Status], waiting: bool) -> usize {
+    let steps = plan.steps.iter().zip(status);
+    steps.filter(|(step, status)| **status == Status::Running && step.change.waits() == waiting).count()
 }
 
 /// The steps that may start now; those that never will are ended on the way.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use tfplugin::value::Value;
+use tokio::time::Instant;
 
 use super::{
     Core, STACK, Tested, built, change, configuration, full, inhabited, many_tags, outage, picture, quiet_changes,
@@ -189,6 +190,16 @@ async fn nodes_are_replaced_one_at_a_time() {
     core.apply(Some(&configuration(&after))).await.succeeded();
     let one = ["RunInstances", "RegisterTargets", "DeregisterTargets", "TerminateInstances"];
     assert_eq!(changing_calls(&core.aws, from), [one, one].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_nodes_that_are_too_many_drain_at_the_same_time() {
+    let delay = 300;
+    let of_nodes = |count: u32| change(small(), &json!({"node_count": count, "deregistration_delay": delay}));
+    let mut core = built(&of_nodes(20)).await;
+    let start = Instant::now();
+    core.apply(Some(&configuration(&of_nodes(2)))).await.succeeded();
+    assert!(start.elapsed() < Duration::from_secs(2 * delay), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
