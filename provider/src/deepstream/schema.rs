@@ -59,6 +59,24 @@ const PROFILE: Check = Check::Form("must be the name of an instance profile, not
     let is_name = (1..=128).contains(&value.len()) && value.bytes().all(allowed);
     if is_name { Ok(()) } else { Err("it is no such name".to_owned()) }
 });
+/// What `CreateKeyPair` takes.
+const KEY_NAME: Check = Check::Form("must be the name of a key pair: at most 255 ASCII characters", |value| {
+    let is_name = (1..=255).contains(&value.len()) && value.is_ascii() && value.trim() == value;
+    if is_name { Ok(()) } else { Err("it is no such name".to_owned()) }
+});
+const INSTANCE_TYPE: Check = Check::Form("must be an instance type, like `t3.small`", |value| {
+    if is_type(value) { Ok(()) } else { Err("it is no instance type".to_owned()) }
+});
+const NODE_TYPE: Check = Check::Form("must be a node type, like `cache.t3.small`", |value| {
+    if value.strip_prefix("cache.").is_some_and(is_type) { Ok(()) } else { Err("it is no node type".to_owned()) }
+});
+
+/// Whether this is a family and a size.
+fn is_type(text: &str) -> bool {
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(allowed);
+    text.split_once('.').is_some_and(|(family, size)| is_part(family) && is_part(size))
+}
 
 /// Host and port of an endpoint.
 pub(crate) fn host_and_port(text: &str) -> Option<(&str, u16)> {
@@ -192,13 +210,14 @@ fn nodes() -> Vec<Attribute> {
             .describe("How many nodes there are, spread evenly over `node_subnet_ids`. Fewer than two give a warning."),
         Attribute::string("instance_type")
             .default(DEFAULT_INSTANCE_TYPE)
+            .check(INSTANCE_TYPE)
             .describe("The instance type of the nodes. Changing it replaces them one at a time."),
         Attribute::string("ami_id").optional_computed().check(IMAGE_ID).describe(
             "The image of the nodes: Amazon Linux 2023 for the instance type's architecture. Defaults to the newest one \
              at the first apply, or at one that changes the architecture, and is kept from then on. Changing it replaces \
              the nodes one at a time.",
         ),
-        Attribute::string("key_name").describe("The key pair for SSH."),
+        Attribute::string("key_name").check(KEY_NAME).describe("The key pair for SSH."),
         Attribute::string("iam_instance_profile").check(PROFILE).describe(
             "Name of the nodes' instance profile. With `cache.auth_token_parameter` it is required, and must allow \
              `ssm:GetParameter` for that parameter and the use of its key.",
@@ -253,6 +272,7 @@ fn cache() -> Vec<Attribute> {
         ),
         Attribute::string("node_type")
             .optional_computed()
+            .check(NODE_TYPE)
             .describe(format!("The node type of the cache. Defaults to `{DEFAULT_CACHE_NODE_TYPE}`.")),
         Attribute::string("engine_version").optional_computed().check(ENGINE_VERSION).describe(format!(
             "The version of Redis OSS. Defaults to `{DEFAULT_ENGINE_VERSION}`. A later one is set in place, and \

@@ -343,6 +343,7 @@ mod tests {
             json!({"cache": {"endpoint": "redis.internal:6379", "transit_encryption": false}}),
             json!({"cache": {"auth_token_parameter": "/token", "replica_count": 1}, "iam_instance_profile": "realtime"}),
             json!({"deepstream_config": {"logLevel": 2}, "user_data_extra": "echo hello"}),
+            json!({"instance_type": "c7gd.metal-48xl", "key_name": "ops (2026)", "cache": {"node_type": "cache.r7g.large"}}),
         ] {
             assert_eq!(all(&good), Diagnostics::new(), "{good}");
         }
@@ -383,6 +384,10 @@ mod tests {
             (json!({"certificate_arn": arn, "ssl_policy": "ELBSecurityPolicy-TLS13"}), vec!["warning ssl_policy"]),
             (json!({"user_data_extra": "x".repeat(15_000)}), vec!["error user_data_extra"]),
             (json!({"deepstream_version": "latest"}), vec!["error deepstream_version"]),
+            (json!({"instance_type": "t3"}), vec!["error instance_type"]),
+            (json!({"instance_type": ""}), vec!["error instance_type"]),
+            (json!({"key_name": ""}), vec!["error key_name"]),
+            (json!({"cache": {"node_type": "t3.small"}}), vec!["error cache.node_type"]),
         ] {
             assert_eq!(said(&bad), expected, "{bad}");
         }
