@@ -249,9 +249,9 @@ fn logs_and_dns() -> Vec<Attribute> {
 fn operation() -> Vec<Attribute> {
     let mut attributes = vec![
         Attribute::bool("wait_for_healthy").default(DEFAULT_WAIT_FOR_HEALTHY).describe(
-            "Whether an apply is done only once every instance is healthy in both target groups. Where a healthy \
-             instance leaves or a target group replaces another it waits all the same: the old one is drained once \
-             every instance is healthy in the group that stays.",
+            "Whether a create is done only once every instance is healthy in both target groups, and an update once \
+             those that it adds are. Where a healthy instance leaves or a target group replaces another it waits all \
+             the same: the old one is drained once every instance is healthy in the group that stays.",
         ),
         arguments::on_unhealthy("instances"),
         arguments::timeouts(DEFAULT_TIMEOUT, "healthy instances"),

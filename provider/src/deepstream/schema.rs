@@ -307,9 +307,9 @@ fn cache() -> Vec<Attribute> {
 fn operation() -> Vec<Attribute> {
     let mut attributes = vec![
         Attribute::bool("wait_for_healthy").default(DEFAULT_WAIT_FOR_HEALTHY).describe(
-            "Whether an apply is done only once every node is healthy. Nodes that replace others, one at a time or with \
-             their target group, and those that stay when healthy ones leave are waited for all the same: an old node \
-             is drained once they are healthy.",
+            "Whether a create is done only once every node is healthy, and an update once those that it adds are. Nodes \
+             that replace others, one at a time or with their target group, and those that stay when healthy ones leave \
+             are waited for all the same: an old node is drained once they are healthy.",
         ),
         arguments::on_unhealthy("nodes"),
         arguments::timeouts(DEFAULT_TIMEOUT, "healthy nodes"),
