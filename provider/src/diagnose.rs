@@ -67,7 +67,7 @@ pub(crate) fn taken(diagnostics: &mut Diagnostics, node: &NodeId, taken: &Taken,
     let remedy = match taken.holder {
         Holder::Finished => format!(
             "It belongs to a finished stack of this name. To manage it here, import it: terraform import ADDRESS \
-             {stack}. Otherwise choose another name."
+             {stack}. Otherwise choose another name. If it is this resource's own, and tainted, plan without -refresh=false."
         ),
         Holder::Bereft => {
             "It belongs to a stack of this name that has no load balancer any more. Apply or destroy that where it is \
@@ -134,16 +134,21 @@ pub(crate) fn refuse_other_vpc<'a>(
 ) -> Result<(), Diagnostics> {
     let mut diagnostics = Diagnostics::new();
     for SubnetInfo { id, vpc_id: other, .. } in subnets.filter(|subnet| !vpc_id.is_empty() && subnet.vpc_id != vpc_id) {
-        diagnostics.error_at(
-            Path::of("subnet_ids"),
-            "A subnet of another VPC",
-            format!(
-                "The subnet {id} is in {other} and the load balancer in {vpc_id}, which AWS does not let it leave. To \
-                 replace it by one in {other}, set vpc_id to that."
-            ),
-        );
+        other_vpc(&mut diagnostics, &format!("The subnet {id} is"), vpc_id, other);
     }
     if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics) }
+}
+
+/// What is named, with its verb, is in another VPC than the load balancer.
+pub(crate) fn other_vpc(diagnostics: &mut Diagnostics, what: &str, vpc_id: &str, other: &str) {
+    diagnostics.error_at(
+        Path::of("subnet_ids"),
+        "A subnet of another VPC",
+        format!(
+            "{what} in {other} and the load balancer in {vpc_id}, which AWS does not let it leave. To replace it by one \
+             in {other}, set vpc_id to that."
+        ),
+    );
 }
 
 /// Refuses to delete a listener that has somebody else's rules, and to replace a target group that somebody else's

@@ -164,6 +164,23 @@ fn another_name_scheme_or_vpc_replaces_the_load_balancer_and_the_plan_says_so_at
     });
 }
 
+/// Core takes no replacement that was no part of its plan, and would call it a bug in the provider.
+#[test]
+fn subnets_that_turn_out_to_be_of_another_vpc_are_refused_with_the_way_there() {
+    with_each_cli(|aws, workspace| {
+        workspace.write("main.tf", &stack::http(aws.seed(), ""));
+        workspace.apply().expect_success();
+        let source = format!("resource \"terraform_data\" \"subnets\" {{ input = {} }}", subnets_of_another_vpc(aws));
+        let stack = stack::http(aws.seed(), "subnet_ids = terraform_data.subnets.output");
+        workspace.write("main.tf", &format!("{stack}\n{source}\n"));
+        let there = stack::inventory(aws);
+        workspace.plan().expect_changes();
+        let refused = workspace.apply().expect_error("set vpc_id to that");
+        assert!(!refused.stderr.contains("bug in the provider"), "{}", refused.stderr);
+        assert_eq!(stack::inventory(aws), there);
+    });
+}
+
 #[test]
 fn with_another_name_and_record_a_new_load_balancer_serves_before_the_old_one_goes() {
     with_each_cli(|aws, workspace| {

@@ -29,7 +29,7 @@ use crate::stack::NodeId;
 pub(crate) struct Managed<C> {
     settings: Shared,
     identity: Schema,
-    /// The load balancers that this process has refreshed.
+    /// The load balancers that this process has refreshed; an empty name for those that are gone.
     read: Mutex<BTreeSet<String>>,
     /// How many reads core is about to ask for.
     expected: watch::Sender<usize>,
@@ -88,6 +88,20 @@ impl<C: Composite> Managed<C> {
         C::preflight(aws.as_ref(), resolved, prior, &private, settings.preflight).await
     }
 
+    /// A plan that finds the subnets in another VPC asks for a replacement. As core applies an update it plans that
+    /// again, with what was unknown until then, and takes no replacement that is new. Then it asks a process that has
+    /// read nothing, unless somebody debugs it.
+    fn keep_in_vpc(&self, resolved: &Value, prior: &Value, checked: &mut Preflight) {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_read = read.contains(arn_of(prior));
+        let Some(there) = prior.get("vpc_id").as_str().filter(|_| !is_read && resolved.get("vpc_id").is_null()) else {
+            return;
+        };
+        if let Some(other) = checked.vpc_id.take_if(|other| other != there) {
+            diagnose::other_vpc(&mut checked.diagnostics, "The subnets are", there, &other);
+        }
+    }
+
     /// Who else uses a target group that the plan replaces or a listener that it deletes; asked only when it does.
     async fn foreign_users(&self, settings: &Settings, prior: &Value, planned: &Value, private: &[u8]) -> Diagnostics {
         let none = Diagnostics::new();
@@ -143,8 +157,7 @@ impl<C: Composite> Managed<C> {
         }
         let base = if private.imported { C::imported(&request.state, &found.observed) } else { request.state.clone() };
         let state = C::state(&base, &found.observed, private.applied.as_ref());
-        let arn = state.get("arn").as_str().map(str::to_owned);
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).extend(arn);
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(arn_of(&state).to_owned());
         Ok(Some((state, private.refreshed(&owner.resource_id, &found.observed).encode())))
     }
 
@@ -222,7 +235,10 @@ impl<C: Composite> Resource for Managed<C> {
             return PlanResponse { private, diagnostics, ..PlanResponse::default() };
         };
         let resolved = C::resolve(&config);
-        let checked = self.preflight(&settings, &resolved, prior.as_ref(), &private).await;
+        let mut checked = self.preflight(&settings, &resolved, prior.as_ref(), &private).await;
+        if let Some(prior) = &prior {
+            self.keep_in_vpc(&resolved, prior, &mut checked);
+        }
         let tags_all =
             settings.default_tags.as_ref().map_or(Value::Unknown, |defaults| outputs::tags_all(&resolved, defaults));
         let planned = C::planned(&resolved, prior.as_ref(), &tags_all, &checked);
@@ -293,6 +309,10 @@ fn requires_replace(planned: &Value, prior: &Value) -> Vec<Path> {
 
 fn name_of(state: &Value) -> &str {
     state.get("name").as_str().unwrap_or_default()
+}
+
+fn arn_of(state: &Value) -> &str {
+    state.get("arn").as_str().unwrap_or_default()
 }
 
 /// Deletion protection is somebody's word: nothing is touched before it is taken back.

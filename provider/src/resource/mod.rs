@@ -83,7 +83,7 @@ pub(crate) struct Preflight {
     pub(crate) vpc: Option<VpcInfo>,
     /// Whether it was looked up that no load balancer has the name of the one to be made.
     pub(crate) name_is_free: bool,
-    /// What would go wrong. With [`Mode::Warn`] none of it is an error.
+    /// What would go wrong. With [`Mode::Warn`] none of it is an error, but for what cannot be planned.
     pub(crate) diagnostics: Diagnostics,
 }
 

@@ -17,6 +17,7 @@ use super::{
 use crate::alb::Alb;
 use crate::aws::fake::{Call, FakeAws, Fault, Rule, Verdict, cert_arn};
 use crate::aws::{Direction, InstanceInfo, Peer, RuleSettings, SubnetInfo, Tags};
+use crate::resource::samples::UNKNOWN_VALUE;
 use crate::settings::{Preflight, Settings, Shared};
 
 /// A change that needs another target group for the API.
@@ -209,6 +210,11 @@ async fn only_another_name_scheme_or_vpc_replaces_the_load_balancer_and_the_plan
         furnish_another_vpc(&core);
         assert_eq!(replacing(&mut core, &change(http(), &arguments)).await, [path], "{arguments}");
     }
+    let mut core = built(&http()).await;
+    furnish_another_vpc(&core);
+    core.aws.state().load_balancers.retain(|_, found| found.info.name != STACK);
+    let elsewhere = change(http(), &json!({"subnet_ids": ["subnet-x", "subnet-y"]}));
+    assert_eq!(replacing(&mut core, &elsewhere).await, ["vpc_id"], "the load balancer is gone");
     for operation in changes_of_service().into_iter().chain(changes_of_settings()) {
         let mut core = built(operation.before.as_ref().unwrap()).await;
         let paths = replacing(&mut core, operation.after.as_ref().unwrap()).await;
@@ -225,6 +231,19 @@ async fn subnets_of_another_vpc_are_refused_before_anything_is_touched() {
     let applied = core.apply(Some(&configuration(&elsewhere))).await;
     assert!(has(&applied.errors(), &["subnet-x", "vpc-2"]), "{:?}", applied.errors());
     assert_eq!(changing_calls(&core.aws, from), Vec::<String>::new());
+}
+
+/// What was not known at plan turns out to be in another VPC: core takes no replacement then that was no part of the plan.
+#[tokio::test(start_paused = true)]
+async fn subnets_that_turn_out_to_be_of_another_vpc_are_refused_with_the_way_there() {
+    let mut core = built(&http()).await;
+    furnish_another_vpc(&core);
+    core.check_plans(Preflight::Error);
+    let [unknown, elsewhere] = [json!(UNKNOWN_VALUE), json!(["subnet-x", "subnet-y"])]
+        .map(|subnets| configuration(&change(http(), &json!({"subnet_ids": subnets, "instance_ids": ["i-x"]}))));
+    let surprises = core.surprises(&unknown, &elsewhere).await;
+    assert_eq!(surprises.len(), 1, "{surprises:?}");
+    assert!(has(&surprises, &["vpc-2", "set vpc_id to that"]), "{surprises:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -571,7 +590,7 @@ async fn what_a_plan_tells_while_an_argument_is_unknown_stays_true() {
             "wait_for_healthy": false,
         }),
     );
-    for core in [Core::new(inhabited().await), built(&full()).await] {
+    for mut core in [Core::new(inhabited().await), built(&full()).await] {
         for unknown in unknowns(&config) {
             let surprises = core.surprises(&configuration(&unknown), &configuration(&config)).await;
             assert_eq!(surprises, Vec::<String>::new(), "{unknown}");

@@ -469,7 +469,7 @@ async fn what_a_plan_tells_while_an_argument_is_unknown_stays_true() {
             "wait_for_healthy": false,
         }),
     );
-    for core in [Core::new(inhabited().await), built(&full()).await] {
+    for mut core in [Core::new(inhabited().await), built(&full()).await] {
         for unknown in unknowns(&config) {
             let surprises = core.surprises(&configuration(&unknown), &configuration(&config)).await;
             assert_eq!(surprises, Vec::<String>::new(), "{unknown}");

@@ -20,6 +20,7 @@ use crate::settings::{Preflight, Settings, Shared};
 pub(crate) struct Core<C> {
     pub(crate) aws: FakeAws,
     pub(crate) stop: Stop,
+    mode: Preflight,
     resource: Managed<C>,
     state: Option<Value>,
     private: Vec<u8>,
@@ -75,8 +76,9 @@ impl Applied {
 impl<C: Composite> Core<C> {
     /// Core without a state.
     pub(crate) fn new(aws: FakeAws) -> Self {
-        let resource = Managed::new(configured(&aws, Preflight::Off));
-        Self { aws, stop: Stop::new(), resource, state: None, private: Vec::new(), tainted: false }
+        let mode = Preflight::Off;
+        let resource = Managed::new(configured(&aws, mode));
+        Self { aws, stop: Stop::new(), mode, resource, state: None, private: Vec::new(), tainted: false }
     }
 
     /// The same state over a copy of the same AWS.
@@ -85,8 +87,9 @@ impl<C: Composite> Core<C> {
         Self { state, private, tainted, ..Self::new(self.aws.fork()) }
     }
 
-    /// Has plans checked from now on, in this mode.
+    /// Has plans checked from now on, in this mode, by another process of the provider.
     pub(crate) fn check_plans(&mut self, mode: Preflight) {
+        self.mode = mode;
         self.resource = Managed::new(configured(&self.aws, mode));
     }
 
@@ -207,15 +210,19 @@ impl<C: Composite> Core<C> {
     }
 
     /// What a plan tells while arguments are unknown that turns out otherwise once they are known: core takes that for a bug.
-    pub(crate) async fn surprises(&self, unknown: &Value, known: &Value) -> Vec<String> {
+    /// Then it plans in another process.
+    pub(crate) async fn surprises(&mut self, unknown: &Value, known: &Value) -> Vec<String> {
         let mut applied = Applied::default();
         let mut plans = Vec::new();
         for config in [unknown, known] {
             let plan = self.plan(self.state.as_ref(), config, self.private.clone(), &mut applied).await;
             plans.push(plan.and_then(|plan| plan.planned).unwrap_or_default());
+            self.check_plans(self.mode);
         }
         let mut found = applied.faults();
-        differences(&plans[0], &plans[1], "", &mut found);
+        if found.is_empty() {
+            differences(&plans[0], &plans[1], "", &mut found);
+        }
         found
     }
 
