@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::future::OptionFuture;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
@@ -156,11 +157,9 @@ impl State {
         let rule = self.rule_for(&call);
         let latency = *locked(&self.latency);
         tokio::time::sleep(latency).await;
+        // Held until the act is over.
         let turn = rule.as_ref().and_then(|rule| rule.turn.as_deref());
-        let _turn = match turn {
-            Some(turn) => Some(turn.lock().await),
-            None => None,
-        };
+        let _turn = OptionFuture::from(turn.map(|turn| turn.lock())).await;
         let answer = match rule.as_ref().map(|rule| &rule.fault) {
             None | Some(Fault::None) => self.forward(parts, body, &mut call).await,
             Some(Fault::Fail(status, code)) => Ok(failure(&parts, *status, code)),

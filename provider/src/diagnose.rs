@@ -67,7 +67,8 @@ pub(crate) fn taken(diagnostics: &mut Diagnostics, node: &NodeId, taken: &Taken,
     let remedy = match taken.holder {
         Holder::Finished => format!(
             "It belongs to a finished stack of this name. To manage it here, import it: terraform import ADDRESS \
-             {stack}. Otherwise choose another name. If it is this resource's own, and tainted, plan without -refresh=false."
+             {stack}. Otherwise choose another name. If it is this resource's own, and tainted, plan without \
+             -refresh=false."
         ),
         Holder::Bereft => {
             "It belongs to a stack of this name that has no load balancer any more. Apply or destroy that where it is \

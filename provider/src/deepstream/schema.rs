@@ -59,11 +59,12 @@ const PROFILE: Check = Check::Form("must be the name of an instance profile, not
     let is_name = (1..=128).contains(&value.len()) && value.bytes().all(allowed);
     if is_name { Ok(()) } else { Err("it is no such name".to_owned()) }
 });
-/// What `CreateKeyPair` takes.
-const KEY_NAME: Check = Check::Form("must be the name of a key pair: at most 255 ASCII characters", |value| {
-    let is_name = (1..=255).contains(&value.len()) && value.is_ascii() && value.trim() == value;
-    if is_name { Ok(()) } else { Err("it is no such name".to_owned()) }
-});
+/// What EC2 says of the names of key pairs.
+const KEY_NAME: Check =
+    Check::Form("must be the name of a key pair: at most 255 ASCII characters, without spaces around them", |value| {
+        let is_name = (1..=255).contains(&value.len()) && value.is_ascii() && value.trim() == value;
+        if is_name { Ok(()) } else { Err("it is no such name".to_owned()) }
+    });
 const INSTANCE_TYPE: Check = Check::Form("must be an instance type, like `t3.small`", |value| {
     if is_type(value) { Ok(()) } else { Err("it is no instance type".to_owned()) }
 });

@@ -387,6 +387,7 @@ mod tests {
             (json!({"instance_type": "t3"}), vec!["error instance_type"]),
             (json!({"instance_type": ""}), vec!["error instance_type"]),
             (json!({"key_name": ""}), vec!["error key_name"]),
+            (json!({"key_name": " ops"}), vec!["error key_name"]),
             (json!({"cache": {"node_type": "t3.small"}}), vec!["error cache.node_type"]),
         ] {
             assert_eq!(said(&bad), expected, "{bad}");

@@ -91,11 +91,9 @@ impl Private {
         let objects = observed.nodes.iter().filter(|(id, _)| is_kept(id));
         // A record that leads elsewhere and is not to be there any more is somebody else's.
         let is_ours = |record: &Record| {
-            let place = (&record.zone_id, &record.name);
+            let place = Some((record.zone_id.clone(), record.name.clone()));
             record.target == Ref::Of(NodeId::LoadBalancer)
-                || applied.as_ref().is_none_or(|applied| {
-                    applied.dns_record.as_ref().is_some_and(|(zone_id, name)| place == (zone_id, name))
-                })
+                || applied.as_ref().is_none_or(|applied| applied.dns_record == place)
         };
         Self {
             resource_id: resource_id.to_owned(),

@@ -55,9 +55,9 @@ pub(crate) fn markdown(options: &Options, facts: &Facts, results: &Results) -> S
          shared with Terraform, the proxy and the local AWS.\n\n\
          A cell is ours / theirs (ours divided by theirs), each the median of the runs that the third column counts. \
          Processor time and memory are those of the provider's processes. The local AWS answers one call at a time: \
-         what calls that are made at once take it is waited for, which AWS itself would spare. Looks are descriptions of load balancers \
-         while one was being provisioned. The longest chain is the most calls of which each began after the one \
-         before had ended, looks aside. Only at one stack and with a delay are these the calls that needed one \
+         those that are made at once wait there for one another, as they do not at AWS. Looks are descriptions of \
+         load balancers while one was being provisioned. The longest chain is the most calls of which each began \
+         after the one before had ended, looks aside. Only at one stack and with a delay are these the calls that needed one \
          another: with more stacks they are calls of any of them, and without a delay quick calls follow each other \
          by chance. The limit is the longest chain that AWS's rules force, times the time that was added to each \
          call, and in an apply the provisioning, for ten stacks at a time, as Terraform goes about them. Ours also \

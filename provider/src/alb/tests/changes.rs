@@ -236,14 +236,16 @@ async fn subnets_of_another_vpc_are_refused_before_anything_is_touched() {
 /// What was not known at plan turns out to be in another VPC: core takes no replacement then that was no part of the plan.
 #[tokio::test(start_paused = true)]
 async fn subnets_that_turn_out_to_be_of_another_vpc_are_refused_with_the_way_there() {
-    let mut core = built(&http()).await;
-    furnish_another_vpc(&core);
-    core.check_plans(Preflight::Error);
     let [unknown, elsewhere] = [json!(UNKNOWN_VALUE), json!(["subnet-x", "subnet-y"])]
         .map(|subnets| configuration(&change(http(), &json!({"subnet_ids": subnets, "instance_ids": ["i-x"]}))));
-    let surprises = core.surprises(&unknown, &elsewhere).await;
-    assert_eq!(surprises.len(), 1, "{surprises:?}");
-    assert!(has(&surprises, &["vpc-2", "set vpc_id to that"]), "{surprises:?}");
+    for mode in [Preflight::Error, Preflight::Warn] {
+        let mut core = built(&http()).await;
+        furnish_another_vpc(&core);
+        core.check_plans(mode);
+        let surprises = core.surprises(&unknown, &elsewhere).await;
+        assert_eq!(surprises.len(), 1, "{surprises:?}");
+        assert!(has(&surprises, &["vpc-2", "set vpc_id to that"]), "{surprises:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
